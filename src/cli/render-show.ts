@@ -1,0 +1,146 @@
+import type { MailRow } from '../model/mail.ts';
+import { profileOf, type SessionRow } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
+import type { StateLogRow } from '../store/event.ts';
+import { age, clip, dollars, paint, safe, table, tokens } from './output.ts';
+import { describe, paintState, reason } from './render-session.ts';
+
+/** Everything the store knows of one session. */
+export interface SessionFacts {
+  session: SessionRow;
+  turns: TurnRow[];
+  mail: ShownMail[];
+  state_log: StateLogRow[];
+  children: SessionRow[];
+  parent: SessionRow | null;
+  /** The directory of its turns; null when it is gone or was never made. */
+  files: string | null;
+}
+
+/** `state` as `mailState` tells it. */
+export type ShownMail = MailRow & { direction: 'in' | 'out'; state: string };
+
+const SHOWN_CHILDREN = 5;
+const SHOWN_ROWS = 30;
+
+/** One session for people: its fields in the order of E-169, then turns, mail and states (E-167). */
+export function renderShow(facts: SessionFacts, now: number): string {
+  const blocks = [
+    table(fields(facts, now)),
+    turnBlock(facts.turns, now),
+    mailBlock(facts.mail, now),
+    stateBlock(facts.state_log, now),
+  ];
+  const result = facts.session.result_text;
+  if (result) blocks.push(`${heading('RESULT')}\n${result.split('\n').map(safe).join('\n')}`);
+  return blocks.filter((block) => block !== '').join('\n\n');
+}
+
+function fields({ session: row, turns, children, parent, files }: SessionFacts, now: number): string[][] {
+  const profile = profileOf(row);
+  const live = turns.find((turn) => turn.ended_at === null);
+  const why = reason(row, now);
+  const total = row.input_tokens + row.output_tokens;
+  const rows: [label: string, value: string | null][] = [
+    ['Session', `${paint('bold', safe(row.name))}  ${row.id}`],
+    ['Task', clip(row.task, 160)],
+    ['Role', row.prompt_version ?? row.role],
+    ['Harness', row.native_session_id === null ? row.harness : `${row.harness}  ${safe(row.native_session_id)}`],
+    ['State', `${paintState(row.state)}${why === '' ? '' : ` (${safe(why)})`}`],
+    ['Evidence', row.parked_evidence === null ? null : clip(row.parked_evidence, 160)],
+    ['Profile', row.profile_name],
+    ['Model', row.model ?? profile?.model ?? null],
+    ['Permissions', profile?.permission_mode ?? null],
+    ['Token budget', profile?.token_budget ? tokens(profile.token_budget) : null],
+    ['Cost budget', profile?.max_budget_usd ? `$${profile.max_budget_usd.toFixed(4)}` : null],
+    ['Parent', parent === null ? row.parent_id : describe(parent, now)],
+    ['Run', row.run_id],
+    ['Recovered', row.recovered_from === null ? null : `from ${row.recovered_from}`],
+    ['PID', live?.pid ? `${live.pid}  turn ${live.turn}` : null],
+    ['Directory', safe(row.working_dir)],
+    [
+      'Branch',
+      row.branch === null ? null : `${safe(row.branch)}${row.base_ref ? `  from ${row.base_ref.slice(0, 12)}` : ''}`,
+    ],
+    ['Worktree', row.worktree_path === null ? null : safe(row.worktree_path)],
+    ['Files', files],
+    ['Tokens', `${tokens(total)} total (in ${tokens(row.input_tokens)} / out ${tokens(row.output_tokens)})`],
+    ['Tools', String(row.tool_calls)],
+    ['Cost', dollars(row.cost_micros)],
+    ['Last event', when(row.last_activity_at, now)],
+    ['Children', children.length === 0 ? null : childList(children, now)],
+    ['Created', when(row.created_at, now)],
+    ['Updated', when(row.updated_at, now)],
+    ['Ended', when(row.ended_at, now)],
+  ];
+  return rows.flatMap(([label, value]) => (value === null || value === '' ? [] : [[paint('dim', label), value]]));
+}
+
+function childList(children: readonly SessionRow[], now: number): string {
+  const shown = children.slice(0, SHOWN_CHILDREN).map((row) => describe(row, now));
+  if (children.length > SHOWN_CHILDREN) shown.push(`and ${children.length - SHOWN_CHILDREN} more`);
+  return shown.join('; ');
+}
+
+function heading(text: string): string {
+  return paint('bold', text);
+}
+
+/** The last rows under a heading; says how many older ones there are. */
+function block(title: string, header: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return '';
+  const shown = rows.slice(-SHOWN_ROWS);
+  const left = rows.length - shown.length;
+  const lines = table([header.map((cell) => paint('dim', cell)), ...shown]);
+  return `${heading(title)}\n${lines}${left > 0 ? `\n${paint('dim', `${left} earlier ones: --json has all`)}` : ''}`;
+}
+
+function turnBlock(turns: readonly TurnRow[], now: number): string {
+  const rows = turns.map((turn) => [
+    String(turn.turn),
+    turn.outcome ?? 'running',
+    safe(turn.reason ?? ''),
+    exitText(turn),
+    age((turn.ended_at ?? now) - turn.started_at),
+    tokens(turn.input_tokens + turn.output_tokens),
+    dollars(turn.cost_micros),
+    `${turn.events}${turn.malformed > 0 ? ` (${turn.malformed} malformed lines)` : ''}`,
+  ]);
+  return block('TURNS', ['TURN', 'OUTCOME', 'REASON', 'EXIT', 'TOOK', 'TOKENS', 'COST', 'EVENTS'], rows);
+}
+
+function exitText(turn: TurnRow): string {
+  if (turn.exit_signal !== null) return turn.exit_signal;
+  return turn.exit_code === null ? '-' : String(turn.exit_code);
+}
+
+function mailBlock(mail: readonly ShownMail[], now: number): string {
+  const rows = mail.map((row) => [
+    row.id,
+    row.direction === 'in' ? `from ${safe(row.from_name)}` : `to ${safe(row.to_name)}`,
+    row.type,
+    row.priority,
+    row.state,
+    `${age(now - row.created_at)} ago`,
+    clip(row.subject, 60),
+  ]);
+  return block('MAIL', ['ID', 'WITH', 'TYPE', 'PRIORITY', 'STATE', 'SENT', 'SUBJECT'], rows);
+}
+
+function stateBlock(log: readonly StateLogRow[], now: number): string {
+  const rows = log.map((row) => [
+    `${age(now - row.at)} ago`,
+    `${row.from_state ?? '-'} → ${row.to_state}`,
+    row.event,
+    row.actor,
+    String(row.turn),
+    clip(row.reason ?? '', 80),
+  ]);
+  return block('STATES', ['WHEN', 'CHANGE', 'EVENT', 'BY', 'TURN', 'REASON'], rows);
+}
+
+/** `2026-01-31 08:00:00Z (12s ago)`; null when it has not happened. */
+function when(at: number | null, now: number): string | null {
+  if (at === null) return null;
+  return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')}Z (${age(now - at)} ago)`;
+}

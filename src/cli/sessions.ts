@@ -1,0 +1,15 @@
+import { AppError } from '../model/error.ts';
+import type { SessionRow } from '../model/session.ts';
+import { findSession } from '../store/session.ts';
+import type { Store } from '../store/store.ts';
+import type { Context } from './context.ts';
+
+/** A session by id, prefix, name or `latest` (of the current repository, when in one). Throws 4 or 2. */
+export async function lookUp(context: Context, store: Store | null, wanted: string): Promise<SessionRow> {
+  if (store === null) {
+    throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`, {
+      hint: 'Nothing was ever slung here.',
+    });
+  }
+  return findSession(store, wanted, wanted === 'latest' ? await context.repoRoot() : null);
+}

@@ -1,0 +1,34 @@
+import type { Verb } from './verb.ts';
+
+interface VerbEntry {
+  summary: string;
+  /** Not shown in help and completions. */
+  hidden?: boolean;
+  load: () => Promise<{ verb: Verb }>;
+}
+
+/** Every verb by name. Only the one that is called is imported (ARCHITECTURE §4 Start-up). */
+export const VERBS: Record<string, VerbEntry> = {
+  init: { summary: 'Write a commented project config', load: () => import('./verbs/init.ts') },
+  sling: { summary: 'Give a task to a new headless session', load: () => import('./verbs/sling.ts') },
+  status: { summary: 'Sessions: state, health, turn, tokens, cost', load: () => import('./verbs/status.ts') },
+  show: { summary: 'Everything about one session', load: () => import('./verbs/show.ts') },
+  logs: { summary: 'Events of a session, rendered or raw', load: () => import('./verbs/logs.ts') },
+  wait: { summary: 'Wait for sessions; the exit code is the outcome', load: () => import('./verbs/wait.ts') },
+  mail: { summary: 'Send, list, read and answer mail', load: () => import('./verbs/mail.ts') },
+  nudge: { summary: 'Wake a session, or interrupt it', load: () => import('./verbs/nudge.ts') },
+  stop: { summary: 'End sessions for good (resumable)', load: () => import('./verbs/stop.ts') },
+  pause: { summary: 'Hold sessions until resumed', load: () => import('./verbs/pause.ts') },
+  resume: { summary: 'Put held, failed or stopped sessions back to work', load: () => import('./verbs/resume.ts') },
+  recover: { summary: 'New session from one that died or finished', load: () => import('./verbs/recover.ts') },
+  done: { summary: 'For sessions: report the work as done', load: () => import('./verbs/done.ts') },
+  ask: { summary: 'For sessions: put a question to a person', load: () => import('./verbs/ask.ts') },
+  run: { summary: 'Runs: sessions started together', load: () => import('./verbs/run.ts') },
+  up: { summary: 'Start the supervisor', load: () => import('./verbs/up.ts') },
+  down: { summary: 'Stop the supervisor; running turns go on', load: () => import('./verbs/down.ts') },
+  ps: { summary: 'The supervisor and the processes it owns', load: () => import('./verbs/ps.ts') },
+  harness: { summary: 'Which agent CLIs are installed and what they can', load: () => import('./verbs/harness.ts') },
+  clean: { summary: 'Remove what ended sessions left behind', load: () => import('./verbs/clean.ts') },
+  completions: { summary: 'Shell completions for bash, zsh and fish', load: () => import('./verbs/completions.ts') },
+  mcp: { summary: 'MCP server that sessions talk back through (stdio)', load: () => import('./verbs/mcp.ts') },
+};

@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { AppError } from '../../model/error.ts';
+import { homePaths } from '../../model/home.ts';
+import { ring } from '../../supervisor/ensure.ts';
+import { systemClock } from '../../sys/clock.ts';
+import { isFlocked } from '../../sys/flock.ts';
+import type { Context } from '../context.ts';
+import { printJson } from '../output.ts';
+import { examples, type Verb } from '../verb.ts';
+
+const WAIT_MS = 10_000;
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command.action(async () => {
+      const reply = await ring(context.home, 'down');
+      const running = reply === null ? 0 : ((JSON.parse(reply) as { running?: number }).running ?? 0);
+      await untilFree(homePaths.lock(context.home, 'supervisor'));
+      if (context.globals.json) printJson({ was_up: reply !== null, running });
+      else if (reply === null) console.log('no supervisor was up');
+      else
+        console.log(
+          running === 0
+            ? 'supervisor stopped'
+            : `supervisor stopped; ${running} turns go on and are adopted by the next one`,
+        );
+    });
+    examples(command, ['drover down']);
+  },
+};
+
+async function untilFree(lock: string): Promise<void> {
+  const deadline = systemClock.monotonic() + WAIT_MS;
+  while (isFlocked(lock)) {
+    if (systemClock.monotonic() > deadline) {
+      throw new AppError('unavailable', 'supervisor_stuck', 'The supervisor did not stop.', {
+        hint: '`drover ps` shows its pid; it may be killed at any time.',
+      });
+    }
+    await systemClock.sleep(20);
+  }
+}

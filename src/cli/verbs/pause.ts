@@ -1,0 +1,40 @@
+import type { Command } from 'commander';
+import { pause } from '../../session/control.ts';
+import { callerOf, demand } from '../../session/identity.ts';
+import type { Context } from '../context.ts';
+import { outcomeLine, targets } from '../control.ts';
+import { printJson } from '../output.ts';
+import { examples, type Verb } from '../verb.ts';
+import { wake } from '../wake.ts';
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('[session...]', 'id, unique prefix, name, or latest')
+      .option('--all', 'every live session of every repository')
+      .option('--reason <text>', 'kept with the session', 'operator')
+      .action((wanted: string[], options: { all?: boolean; reason: string }) => run(context, wanted, options));
+    examples(command, ['drover pause build-1 --reason "waiting for the schema"', 'drover pause --all']);
+  },
+};
+
+async function run(context: Context, wanted: string[], options: { all?: boolean; reason: string }): Promise<void> {
+  const deps = await context.deps();
+  demand(deps, await callerOf(deps), 'stop');
+  const results = [];
+  for (const row of await targets(context, deps, wanted, options.all === true)) {
+    results.push({ row, ended: await pause(deps, row, options.reason) });
+  }
+  if (results.some(({ ended }) => ended.open_turn !== null)) await wake(deps);
+  if (context.globals.json) {
+    printJson({
+      paused: results.map(({ row, ended }) => ({
+        id: row.id,
+        name: row.name,
+        changed: ended.changed,
+        prev: ended.prev,
+        state: ended.row.state,
+      })),
+    });
+  } else for (const { row, ended } of results) console.log(outcomeLine(row, ended));
+}

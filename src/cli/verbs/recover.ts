@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { recover } from '../../session/control.ts';
+import { callerOf, demand } from '../../session/identity.ts';
+import type { Context } from '../context.ts';
+import { targets } from '../control.ts';
+import { printJson } from '../output.ts';
+import { examples, type Verb } from '../verb.ts';
+import { wake } from '../wake.ts';
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('<session...>', 'an ended session: id, unique prefix, name, or latest')
+      .option('--text <text>', 'what to tell the new session')
+      .action((wanted: string[], options: { text?: string }) => run(context, wanted, options.text));
+    examples(command, ['drover recover build-1', 'drover recover latest --text "the flaky test was fixed meanwhile"']);
+  },
+};
+
+async function run(context: Context, wanted: string[], text: string | undefined): Promise<void> {
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'sling');
+  const made = [];
+  for (const row of await targets(context, deps, wanted, false))
+    made.push({ from: row, session: await recover(deps, caller, row, text) });
+  await wake(deps);
+  if (context.globals.json) printJson({ recovered: made.map(({ from, session }) => ({ from: from.id, session })) });
+  else for (const { from, session } of made) console.log(`${session.id}  ${session.name}  takes over from ${from.id}`);
+}

@@ -1,0 +1,129 @@
+import type { Command } from 'commander';
+import { AppError } from '../../model/error.ts';
+import { callerOf, demand } from '../../session/identity.ts';
+import { activeRun, completeRun, findRun, listRuns, type RunRow } from '../../store/run.ts';
+import { listSessions } from '../../store/session.ts';
+import type { Store } from '../../store/store.ts';
+import { systemClock } from '../../sys/clock.ts';
+import type { Context } from '../context.ts';
+import { age, clip, dollars, paint, printJson, type Style, safe, table } from '../output.ts';
+import { paintState, reason } from '../render-session.ts';
+import { examples, type Verb } from '../verb.ts';
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .command('list', { isDefault: true })
+      .description('runs, newest first')
+      .option('--active', 'only those that are not over')
+      .option('--limit <n>', 'at most this many', '50')
+      .action((options: { active?: boolean; limit: string }) => list(context, options));
+    command
+      .command('current')
+      .description('the active run that was started last')
+      .action(() => current(context));
+    command
+      .command('show')
+      .description('one run and its sessions')
+      .argument('<run>', 'id, unique prefix, name, or latest')
+      .action((wanted: string) => show(context, wanted));
+    command
+      .command('complete')
+      .description('mark a run as over; its sessions are left alone')
+      .argument('<run>', 'id, unique prefix, name, or latest')
+      .option('--failed', 'it did not reach its aim')
+      .action((wanted: string, options: { failed?: boolean }) => complete(context, wanted, options.failed === true));
+    examples(command, [
+      'drover sling --run nightly "update the dependencies"',
+      'drover run list',
+      'drover run show nightly',
+      'drover run complete nightly',
+    ]);
+    command.addHelpText('after', '\nExit codes: 0 ok, 2 usage, 3 already over, 4 no such run.');
+  },
+};
+
+async function list(context: Context, options: { active?: boolean; limit: string }): Promise<void> {
+  const limit = Number(options.limit);
+  if (!Number.isInteger(limit) || limit < 1)
+    throw new AppError('usage', 'usage', `--limit wants a whole number above 0, not ${JSON.stringify(options.limit)}.`);
+  const store = await context.reader();
+  const runs =
+    store === null ? [] : await listRuns(store, { limit, ...(options.active ? { status: 'active' as const } : {}) });
+  if (context.globals.json) return printJson({ runs });
+  if (runs.length === 0) return console.log('no runs; `drover sling --run NAME "…"` starts one');
+  console.log(runTable(runs, systemClock.now()));
+}
+
+async function current(context: Context): Promise<void> {
+  const store = await context.reader();
+  const run = store === null ? null : await activeRun(store);
+  if (context.globals.json) return printJson({ run });
+  console.log(run === null ? 'no run is active' : runTable([run], systemClock.now()));
+}
+
+const STYLES: Record<RunRow['status'], Style> = { active: 'cyan', completed: 'green', failed: 'red' };
+
+function runTable(runs: readonly RunRow[], now: number): string {
+  const header = ['ID', 'NAME', 'STATUS', 'SESSIONS', 'LIVE', 'STARTED', 'TOOK'].map((cell) => paint('dim', cell));
+  const rows = runs.map((run) => [
+    run.id,
+    paint('bold', safe(run.name)),
+    paint(STYLES[run.status], run.status),
+    String(run.agent_count),
+    String(run.live_count),
+    `${age(now - run.started_at)} ago`,
+    run.completed_at === null ? '-' : age(run.completed_at - run.started_at),
+  ]);
+  return table([header, ...rows]);
+}
+
+async function open(context: Context, wanted: string): Promise<Store> {
+  const store = await context.reader();
+  if (store !== null) return store;
+  throw new AppError('not_found', 'run_not_found', `Run not found: ${wanted}`, {
+    hint: 'Nothing was ever slung here.',
+  });
+}
+
+async function show(context: Context, wanted: string): Promise<void> {
+  const store = await open(context, wanted);
+  const run = await findRun(store, wanted);
+  const sessions = (await listSessions(store, { run_id: run.id })).reverse();
+  if (context.globals.json) return printJson({ run, sessions });
+  const now = systemClock.now();
+  console.log(runTable([run], now));
+  if (run.coordinator_name !== null)
+    console.log(`coordinator ${safe(run.coordinator_name)} (${run.coordinator_session_id})`);
+  if (sessions.length === 0) return;
+  const header = ['NAME', 'STATE', 'HARNESS', 'TURN', 'COST', 'WHY / TASK'].map((cell) => paint('dim', cell));
+  const rows = sessions.map((row) => [
+    paint('bold', safe(row.name)),
+    paintState(row.state),
+    row.harness,
+    String(row.turn),
+    dollars(row.cost_micros),
+    clip(reason(row, now) || row.task, 80),
+  ]);
+  console.log(`\n${table([header, ...rows])}`);
+}
+
+async function complete(context: Context, wanted: string, isFailed: boolean): Promise<void> {
+  const deps = await context.deps();
+  demand(deps, await callerOf(deps), 'stop');
+  const run = await findRun(deps.store, wanted);
+  const done = await completeRun(deps.store, {
+    id: run.id,
+    status: isFailed ? 'failed' : 'completed',
+    now: deps.clock.now(),
+  });
+  if (done === null) {
+    throw new AppError('refused', 'run_ended', `The run ${run.name} is over already (${run.status}).`, {
+      preserved: 'nothing was changed',
+    });
+  }
+  if (context.globals.json) return printJson({ run: done });
+  console.log(`${safe(done.name)}: ${done.status}, ${done.agent_count} sessions`);
+  if (done.live_count > 0)
+    console.error(paint('yellow', `${done.live_count} of them are live and go on; \`drover stop\` ends them`));
+}

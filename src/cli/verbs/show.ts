@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import { AppError } from '../../model/error.ts';
+import { homePaths } from '../../model/home.ts';
+import type { SessionRow } from '../../model/session.ts';
+import { listStateLog } from '../../store/event.ts';
+import { listMail } from '../../store/mail.ts';
+import { getSession, listSessions } from '../../store/session.ts';
+import type { Store } from '../../store/store.ts';
+import { listTurns } from '../../store/turn.ts';
+import { systemClock } from '../../sys/clock.ts';
+import { isDirectory } from '../../sys/directory.ts';
+import type { Context } from '../context.ts';
+import { printJson } from '../output.ts';
+import { mailState } from '../render-mail.ts';
+import { renderShow, type SessionFacts, type ShownMail } from '../render-show.ts';
+import { lookUp } from '../sessions.ts';
+import { examples, type Verb } from '../verb.ts';
+
+const MAIL_LIMIT = 10_000;
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('<session>', 'id, unique prefix, name, or latest')
+      .action((wanted: string) => run(context, wanted));
+    examples(command, ['drover show latest', 'drover show build-1 --json']);
+    command.addHelpText('after', '\nExit codes: 0 ok, 2 ambiguous, 4 no such session.');
+  },
+};
+
+async function run(context: Context, wanted: string): Promise<void> {
+  const store = await context.reader();
+  const session = await lookUp(context, store, wanted);
+  if (store === null) throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`);
+  const facts = await gather(context, store, session);
+  if (context.globals.json) printJson(withoutSecrets(facts));
+  else console.log(renderShow(facts, systemClock.now()));
+}
+
+async function gather(context: Context, store: Store, session: SessionRow): Promise<SessionFacts> {
+  const [turns, state_log, children, parent, mail] = await Promise.all([
+    listTurns(store, session.id),
+    listStateLog(store, session.id),
+    listSessions(store, { parent_id: session.id }),
+    session.parent_id === null ? null : getSession(store, session.parent_id),
+    mailOf(store, session.id),
+  ]);
+  const dir = homePaths.session(context.home, session.id);
+  return {
+    session,
+    turns,
+    mail,
+    state_log,
+    children: children.reverse(),
+    parent,
+    files: isDirectory(dir) ? dir : null,
+  };
+}
+
+/** What came in and what went out, oldest first; mail to oneself counts as received. */
+async function mailOf(store: Store, id: string): Promise<ShownMail[]> {
+  const received = await listMail(store, { to_id: id, limit: MAIL_LIMIT });
+  const sent = await listMail(store, { from_id: id, limit: MAIL_LIMIT });
+  const all: ShownMail[] = [
+    ...received.map((row) => ({ ...row, direction: 'in' as const, state: mailState(row) })),
+    ...sent
+      .filter((row) => row.to_id !== id)
+      .map((row) => ({ ...row, direction: 'out' as const, state: mailState(row) })),
+  ];
+  return all.sort((a, b) => a.seq - b.seq);
+}
+
+/** A turn's marker proves what belongs to it; nobody else needs it. Columns called `at` leave as ISO-8601 like the others. */
+function withoutSecrets(facts: SessionFacts): Record<string, unknown> {
+  const turns = facts.turns.map(({ marker: _secret, ...turn }) => turn);
+  const state_log = facts.state_log.map((row) => ({ ...row, at: new Date(row.at).toISOString() }));
+  return { ...facts, turns, state_log };
+}

@@ -1,0 +1,105 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { parseDuration } from '../../model/config-schema.ts';
+import { AppError } from '../../model/error.ts';
+import { callerOf, demand } from '../../session/identity.ts';
+import { sling } from '../../session/sling.ts';
+import type { Context } from '../context.ts';
+import { follow } from '../follow.ts';
+import { paint, printJson } from '../output.ts';
+import { readText } from '../read-text.ts';
+import { examples, exitCode, type Verb } from '../verb.ts';
+import { wake } from '../wake.ts';
+
+interface Options {
+  harness?: string;
+  role?: string;
+  profile?: string;
+  model?: string;
+  name?: string;
+  parent?: string;
+  cwd?: string;
+  base?: string;
+  worktree?: boolean;
+  run?: string;
+  group?: string;
+  wait?: boolean;
+  follow?: boolean;
+  maxTurns?: number;
+  timeout?: number;
+}
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('<task>', 'the task; - reads standard input, @FILE a file')
+      .option('--harness <id>', 'claude, codex, gemini, opencode, rehearsal, auto, or one of the config')
+      .option('--role <name>', 'a page in agents/ (default: solo)')
+      .option('--profile <name>', 'launch settings from the config')
+      .option('--model <model>', "the harness's model name")
+      .option('--name <name>', 'a name to address it by')
+      .option('--parent <session>', 'the session that gets its result')
+      .option('--cwd <dir>', 'directory to work in (default: here)')
+      .option('--base <ref>', 'commit the worktree starts from (default: HEAD)')
+      .option('--worktree', 'work in a worktree and branch of its own')
+      .option('--no-worktree', 'work in the directory itself')
+      .option('--run <run>', 'add it to a run')
+      .option('--group <label>', 'group label')
+      .option('--wait', 'wait for the end; the exit code is the outcome')
+      .option('--follow', 'like --wait, and show the events')
+      .option('--max-turns <n>', 'model turns per process, where the harness can', positive)
+      .option('--timeout <duration>', 'longest time for one turn, e.g. 45m', duration)
+      .action(async (task: string, options: Options) => {
+        exitCode.code = await run(context, task, options);
+      });
+    examples(command, [
+      'drover sling "fix the flaky test"',
+      'drover sling --harness codex --worktree --wait @task.md',
+      'git diff | drover sling - --role reviewer --name review-1',
+    ]);
+  },
+};
+
+async function run(context: Context, task: string, options: Options): Promise<number> {
+  const text = await readText(task);
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'sling');
+  const row = await sling(deps, caller, {
+    task: text,
+    cwd: resolve(context.cwd, options.cwd ?? '.'),
+    harness: options.harness,
+    role: options.role,
+    profile: options.profile,
+    model: options.model,
+    name: options.name,
+    parent: options.parent,
+    base: options.base,
+    worktree: options.worktree,
+    run: options.run,
+    group: options.group,
+    max_turns: options.maxTurns,
+    timeout_ms: options.timeout,
+  });
+  const isWaiting = options.wait === true || options.follow === true;
+  if (!isWaiting) {
+    if (context.globals.json) printJson({ session: row });
+    else console.log(context.globals.quiet ? row.id : `${row.id}  ${paint('bold', row.name)}  ${row.harness}, queued`);
+  } else if (!context.globals.json) {
+    console.error(paint('dim', `${row.id}  ${row.name}  ${row.harness}`));
+  }
+  await wake(deps);
+  return isWaiting ? follow(context, deps.store, [row], { any: false, events: options.follow === true }) : 0;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new AppError('usage', 'usage', `--max-turns wants a whole number above 0, not ${JSON.stringify(text)}.`);
+}
+
+function duration(text: string): number {
+  const value = parseDuration(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new AppError('usage', 'usage', `Not a duration: ${JSON.stringify(text)}. Use 90s, 45m, 2h.`);
+}

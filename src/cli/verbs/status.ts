@@ -1,0 +1,93 @@
+import type { Command } from 'commander';
+import { homePaths } from '../../model/home.ts';
+import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
+import { listSessions } from '../../store/session.ts';
+import type { Store } from '../../store/store.ts';
+import { systemClock } from '../../sys/clock.ts';
+import { isFlocked } from '../../sys/flock.ts';
+import type { Context } from '../context.ts';
+import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
+import { paintState, reason } from '../render-session.ts';
+import { examples, type Verb } from '../verb.ts';
+
+interface Options {
+  all?: boolean;
+  watch?: boolean;
+  limit?: string;
+}
+
+const RECENT = 20;
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .option('--all', 'all repositories, and every ended session')
+      .option('--watch', 'stay and show every change')
+      .option('--limit <n>', 'at most this many rows')
+      .action((options: Options) => run(context, options));
+    examples(command, ['drover status', 'drover status --all --json', 'drover status --watch']);
+  },
+};
+
+async function run(context: Context, options: Options): Promise<void> {
+  const store = await context.reader();
+  const repo_root = options.all ? null : await context.repoRoot();
+  const show = async () => print(context, store, await pick(store, repo_root, options), options);
+  await show();
+  if (!options.watch || store === null) return;
+  const { changes } = await import('../follow.ts');
+  const waiter = changes(context.home, store);
+  for (;;) {
+    await waiter.next();
+    await show();
+  }
+}
+
+/** Live sessions and the most recent ended ones; everything with `--all`. */
+async function pick(store: Store | null, repo_root: string | null, options: Options): Promise<SessionRow[]> {
+  if (store === null) return [];
+  if (options.all || options.limit) return listSessions(store, { repo_root, limit: Number(options.limit ?? 100_000) });
+  const live = await listSessions(store, { repo_root, states: LIVE_STATES });
+  const recent = await listSessions(store, { repo_root, limit: RECENT });
+  const ids = new Set(live.map((row) => row.id));
+  return [...live, ...recent.filter((row) => !ids.has(row.id))].sort((a, b) => b.created_at - a.created_at);
+}
+
+/** What a person wants to know first: is it well? Computed from facts, never stored (MODEL: health is a verdict). */
+export function verdictOf(row: SessionRow): 'ok' | 'late' | 'dead' | 'held' | '-' {
+  if (row.state === 'stalled') return 'late';
+  if (row.state === 'parked') return 'held';
+  if (row.state === 'zombie') return 'dead';
+  return row.ended_at === null ? 'ok' : '-';
+}
+
+function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): void {
+  const isUp = isFlocked(homePaths.lock(context.home, 'supervisor'));
+  if (context.globals.json) {
+    printJson({ supervisor_up: isUp, sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row) })) });
+    return;
+  }
+  if (store === null || rows.length === 0) {
+    console.log('no sessions here yet; `drover sling "…"` starts one');
+    return;
+  }
+  const now = systemClock.now();
+  const header = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'].map(
+    (cell) => paint('dim', cell),
+  );
+  const lines = rows.map((row) => [
+    paint('bold', clip(row.name, 40)),
+    paintState(row.state),
+    verdictOf(row),
+    row.harness,
+    String(row.turn),
+    row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,
+    tokens(row.input_tokens + row.output_tokens),
+    dollars(row.cost_micros),
+    clip(reason(row, now) || row.task, 60),
+  ]);
+  if (options.watch) console.log('');
+  console.log(table([header, ...lines]));
+  const needs = rows.some((row) => row.ended_at === null);
+  if (needs && !isUp) console.error(paint('yellow', 'no supervisor is up; `drover up` starts it'));
+}

@@ -1,0 +1,105 @@
+import type { Command } from 'commander';
+import { AppError } from '../../model/error.ts';
+import type { SessionRow } from '../../model/session.ts';
+import { stop } from '../../session/control.ts';
+import type { Deps } from '../../session/deps.ts';
+import { endTree } from '../../session/end.ts';
+import { callerOf, demand } from '../../session/identity.ts';
+import type { Ended } from '../../store/control.ts';
+import { getTurn } from '../../store/turn.ts';
+import type { Context } from '../context.ts';
+import { outcomeLine, targets } from '../control.ts';
+import { printJson } from '../output.ts';
+import { examples, exitCode, type Verb } from '../verb.ts';
+import { wake } from '../wake.ts';
+
+interface Options {
+  all?: boolean;
+  strict?: boolean;
+  reason?: string;
+}
+
+interface Stopped {
+  row: SessionRow;
+  ended: Ended;
+  process_gone: boolean;
+}
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('[session...]', 'id, unique prefix, name, or latest')
+      .option('--all', 'every live session of every repository: the emergency stop')
+      .option('--strict', 'fail for sessions that had already ended')
+      .option('--reason <text>', 'kept with the session')
+      .action(async (wanted: string[], options: Options) => {
+        exitCode.code = await run(context, wanted, options);
+      });
+    examples(command, ['drover stop build-1', 'drover stop --all', 'drover stop latest --reason "wrong base"']);
+  },
+};
+
+async function run(context: Context, wanted: string[], options: Options): Promise<number> {
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'stop');
+  const rows = await targets(context, deps, wanted, options.all === true);
+  const stopped: Stopped[] = [];
+  // Every state is durable before the first process is waited for: an emergency stop holds whatever comes after.
+  for (const row of rows) stopped.push({ row, ended: await stop(deps, row, options.reason), process_gone: true });
+  if (options.strict) refuseEnded(stopped);
+  if (stopped.some(({ ended }) => ended.open_turn !== null)) await endProcesses(deps, stopped);
+  if (context.globals.json) {
+    printJson({
+      stopped: stopped.map(({ row, ended, process_gone }) => ({
+        id: row.id,
+        name: row.name,
+        changed: ended.changed,
+        prev: ended.prev,
+        state: ended.row.state,
+        was_zombie: ended.prev === 'zombie',
+        process_gone,
+        worktree_removed: false,
+      })),
+    });
+  } else {
+    for (const { row, ended, process_gone } of stopped)
+      console.log(
+        `${outcomeLine(row, ended)}${process_gone ? '' : '; its processes are NOT all gone, see `drover ps`'}`,
+      );
+    if (stopped.length === 0) console.log('nothing is live');
+  }
+  return stopped.every(({ process_gone }) => process_gone) ? 0 : 1;
+}
+
+function refuseEnded(stopped: readonly Stopped[]): void {
+  const ended = stopped.filter(({ ended }) => !ended.changed);
+  if (ended.length === 0) return;
+  throw new AppError('refused', 'already_ended', `Already ended: ${ended.map(({ row }) => row.name).join(', ')}.`);
+}
+
+const SUPERVISOR_MS = 5_000;
+
+/** The supervisor ends them; when it does not in time, this process does: a stop must not depend on a healthy daemon. */
+async function endProcesses(deps: Deps, stopped: Stopped[]): Promise<void> {
+  const ring = wake(deps).catch((error: unknown) => {
+    if (!(error instanceof AppError)) throw error;
+  });
+  await Promise.race([ring, deps.clock.sleep(SUPERVISOR_MS)]);
+  const deadline = deps.clock.monotonic() + SUPERVISOR_MS;
+  await Promise.all(
+    stopped.map(async (one) => {
+      if (one.ended.open_turn === null) return;
+      for (;;) {
+        const turn = await getTurn(deps.store, one.row.id, one.ended.open_turn);
+        if (turn === null || turn.ended_at !== null) return;
+        if (deps.clock.monotonic() > deadline) {
+          const config = await deps.config_for(one.row.repo_root);
+          one.process_gone = (await endTree(deps, turn, config.turn.sigkill_delay_ms)).proven_empty;
+          return;
+        }
+        await deps.clock.sleep(15);
+      }
+    }),
+  );
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+import manifest from '../../../package.json' with { type: 'json' };
+import { ring } from '../../supervisor/ensure.ts';
+import type { Context } from '../context.ts';
+import { printJson } from '../output.ts';
+import { examples, type Verb } from '../verb.ts';
+import { wake } from '../wake.ts';
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .option('--foreground', 'stay in this terminal and log to standard error')
+      .action(async (options: { foreground?: boolean }) => {
+        if (options.foreground) return foreground(context);
+        await wake(await context.deps());
+        const answer = JSON.parse((await ring(context.home, 'status')) ?? '{}') as { pid?: number; running?: number };
+        if (context.globals.json) printJson({ pid: answer.pid ?? null, running: answer.running ?? 0 });
+        else console.log(`supervisor ${answer.pid ?? '?'} is up, ${answer.running ?? 0} turns in flight`);
+      });
+    examples(command, ['drover up', 'drover up --foreground']);
+  },
+};
+
+async function foreground(context: Context): Promise<void> {
+  const [{ runSupervisor }, { systemClock }] = await Promise.all([
+    import('../../supervisor/run.ts'),
+    import('../../sys/clock.ts'),
+  ]);
+  await runSupervisor({
+    clock: systemClock,
+    home: context.home,
+    env: context.env,
+    package_dir: context.package_dir,
+    version: manifest.version,
+    log: (text) => console.error(`${new Date(systemClock.now()).toISOString()} ${text}`),
+  });
+  // Turns that are being ended may still hold timers; the next supervisor takes them over.
+  process.exit(0);
+}

@@ -1,0 +1,37 @@
+import { EVENT_TEXT_LIMIT } from '../model/harness.ts';
+import { type JsonObject, textAt } from './json-line.ts';
+
+const NAME_LIMIT = 256;
+
+const CUT_MARK = '…';
+
+/**
+ * Text for an event: at most `limit` UTF-16 units, the last of them `…` when something was left out.
+ *
+ * NUL and lone surrogates become U+FFFD, because not every store and every reader takes them.
+ */
+export function cutText(text: string, limit = EVENT_TEXT_LIMIT): string {
+  const cut = text.length > limit ? text.slice(0, limit - CUT_MARK.length) + CUT_MARK : text;
+  return cut.toWellFormed().replaceAll('\0', '\ufffd');
+}
+
+const MAX_DEPTH = 100;
+
+/** Any JSON value as event text: strings as they are, everything else as JSON; nothing for `null` and `undefined`. */
+export function valueText(value: unknown): string {
+  if (typeof value === 'string') return cutText(value);
+  if (value === null || value === undefined) return '';
+  return isDeep(value, MAX_DEPTH) ? '[nested too deep]' : cutText(JSON.stringify(value) ?? '');
+}
+
+/** Looked at first, because writing a value that is nested deeper than the stack fails only after seconds. */
+function isDeep(value: unknown, left: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return left === 0 || Object.values(value).some((each) => isDeep(each, left - 1));
+}
+
+/** A short text (an id, a tool's name, a word), cut to 256 units; `null` when there is none. */
+export function nameAt(from: JsonObject, key: string): string | null {
+  const text = textAt(from, key);
+  return text === null || text === '' ? null : cutText(text, NAME_LIMIT);
+}

@@ -1,0 +1,213 @@
+import { z } from 'zod';
+import { type Config, DEFAULT_CONFIG } from './config.ts';
+import { NAME } from './id.ts';
+import type { HarnessRunner, Profile } from './profile.ts';
+
+/** A problem in a config file, by key path; the caller adds file and line. */
+export interface ConfigIssue {
+  path: (string | number)[];
+  message: string;
+}
+
+/** Who wrote the file: a repository must not be able to start programs or loosen permissions. */
+export type ConfigScope = 'user' | 'project';
+
+const name = z.string().regex(NAME, 'must be lowercase letters, digits, dots, dashes');
+/** A longer wait is a slip of the pen, and instants beyond it would not fit a column. */
+const MAX_DURATION_MS = 366 * 86_400_000;
+const duration = z
+  .union([
+    z.number().int().nonnegative(),
+    z
+      .string()
+      .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number of milliseconds or like 30s, 10m, 2h')
+      .transform(parseDuration),
+  ])
+  .refine((ms) => ms <= MAX_DURATION_MS, 'must not be longer than a year');
+const count = z.number().int().positive();
+const text = z.string().min(1);
+const flag = text.nullable().default(null);
+
+const profile = z.object({
+  inherits: name.optional(),
+  agent: text.optional(),
+  model: text.optional(),
+  allowed_tools: z.array(text).default([]),
+  disallowed_tools: z.array(text).default([]),
+  permission_mode: text.optional(),
+  add_dirs: z.array(text).default([]),
+  max_budget_usd: z.number().positive().optional(),
+  token_budget: count.optional(),
+  append_system_prompt: text.optional(),
+});
+type RawProfile = z.infer<typeof profile>;
+
+const runner = z.object({
+  program: z.string(),
+  base_args: z.array(z.string()).default([]),
+  project_markers: z.array(text).default([]),
+  cwd_flag: flag,
+  session_name_flag: flag,
+  task_flag: flag,
+  model_flag: flag,
+  add_dir_flag: flag,
+  include_directories_flag: flag,
+  allowed_tools_flag: flag,
+  disallowed_tools_flag: flag,
+  permission_mode_flag: flag,
+  max_budget_usd_flag: flag,
+  append_system_prompt_flag: flag,
+  inline_system_prompt_for_task: z.boolean().nullable().default(null),
+  resume_flag: flag,
+  event_format: z
+    .enum(['claude-stream-json', 'codex-json', 'gemini-stream-json', 'opencode-json', 'ndjson', 'text'])
+    .default('text'),
+  stdin_prompt: z.boolean().default(true),
+  env: z.record(z.string(), z.string()).default({}),
+  env_allow: z.array(text).default([]),
+});
+
+const worktree = z.object({ by_default: z.boolean(), root: text, branch_prefix: text }).partial();
+const turn = z
+  .object({
+    max_attempts: count,
+    backoff_ms: duration,
+    backoff_cap_ms: duration,
+    first_event_ms: duration,
+    first_event_late_ms: duration,
+    between_events_ms: duration,
+    tool_ms: duration,
+    after_result_ms: duration,
+    sigkill_delay_ms: duration,
+    max_line_bytes: count,
+    max_log_bytes: count,
+  })
+  .partial();
+const watchdog = z.object({ stale_ms: duration, zombie_ms: duration }).partial();
+
+const file = z.object({
+  default_harness: text.optional(),
+  default_profile: name.optional(),
+  default_role: name.optional(),
+  max_live_sessions: count.optional(),
+  max_depth: count.optional(),
+  max_children: count.optional(),
+  worktree: worktree.optional(),
+  turn: turn.optional(),
+  watchdog: watchdog.optional(),
+  profiles: z.record(name, profile).optional(),
+  harness_runners: z.record(text, runner).optional(),
+  groups: z.record(name, z.array(text)).optional(),
+});
+export type ConfigFile = z.infer<typeof file>;
+
+/** `90` (ms), `30s`, `10m`, `2h`, `1d` → milliseconds; NaN when it is none of these. */
+export function parseDuration(word: string): number {
+  const match = /^(\d+)(ms|s|m|h|d)?$/.exec(word);
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? 'ms'] ?? Number.NaN;
+  return match ? Number(match[1]) * unit : Number.NaN;
+}
+
+/** Checks one file's content: every problem at once; unknown keys are warnings (E-174). */
+export function checkConfig(raw: unknown, scope: ConfigScope): { file: ConfigFile | null; issues: ConfigIssue[]; warnings: ConfigIssue[] } {
+  const parsed = file.safeParse(raw ?? {});
+  const issues: ConfigIssue[] = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => ({ path: issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key)), message: issue.message }));
+  if (scope === 'project' && parsed.success) issues.push(...projectIssues(parsed.data));
+  return { file: parsed.success && issues.length === 0 ? parsed.data : null, issues, warnings: unknownKeys(raw) };
+}
+
+const LOOSE = /bypass|yolo|danger|auto$/i;
+
+function projectIssues(data: ConfigFile): ConfigIssue[] {
+  const issues: ConfigIssue[] = [];
+  if (data.harness_runners) {
+    issues.push({ path: ['harness_runners'], message: 'a repository may not name programs to run; move this to the user config' });
+  }
+  if (data.worktree?.root) {
+    issues.push({ path: ['worktree', 'root'], message: 'a repository may not choose a place outside itself; move this to the user config' });
+  }
+  for (const [key, value] of Object.entries(data.profiles ?? {})) {
+    if (value.permission_mode && LOOSE.test(value.permission_mode)) {
+      issues.push({ path: ['profiles', key, 'permission_mode'], message: 'a repository may not switch permissions off; move this profile to the user config' });
+    }
+    value.add_dirs.forEach((dir, i) => {
+      if (dir.startsWith('/') || dir.startsWith('~') || dir.split('/').includes('..')) {
+        issues.push({ path: ['profiles', key, 'add_dirs', i], message: 'a repository may only add directories inside itself' });
+      }
+    });
+  }
+  return issues;
+}
+
+function unknownKeys(raw: unknown): ConfigIssue[] {
+  const root = mapping(raw);
+  const issues = strangers(root, file.shape, []);
+  for (const [key, { shape }] of Object.entries({ worktree, turn, watchdog })) {
+    issues.push(...strangers(mapping(root[key]), shape, [key]));
+  }
+  for (const [key, { shape }] of Object.entries({ profiles: profile, harness_runners: runner })) {
+    for (const [each, value] of Object.entries(mapping(root[key]))) issues.push(...strangers(mapping(value), shape, [key, each]));
+  }
+  return issues;
+}
+
+function mapping(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+function strangers(value: Record<string, unknown>, known: object, path: string[]): ConfigIssue[] {
+  return Object.keys(value)
+    .filter((key) => !Object.hasOwn(known, key))
+    .map((key) => ({ path: [...path, key], message: 'unknown key, ignored' }));
+}
+
+/** Defaults, then the user's file, then the project's; profiles with inheritance resolved (E-022). Throws on a cycle. */
+export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null): Config {
+  const raw = { ...user?.profiles, ...project?.profiles };
+  const merged = { ...DEFAULT_CONFIG };
+  for (const layer of [user, project]) {
+    if (layer === null) continue;
+    const { profiles: _p, harness_runners, groups, worktree, turn, watchdog, ...scalars } = layer;
+    Object.assign(merged, overlay(merged, scalars as Partial<Config>));
+    merged.worktree = overlay(merged.worktree, worktree);
+    merged.turn = overlay(merged.turn, turn);
+    merged.watchdog = overlay(merged.watchdog, watchdog);
+    merged.groups = { ...merged.groups, ...groups };
+    merged.harness_runners = { ...merged.harness_runners, ...(harness_runners as Record<string, HarnessRunner> | undefined) };
+  }
+  merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
+  return merged;
+}
+
+/** `patch` over `base`; keys that are absent or undefined keep the base's value. */
+function overlay<T extends object>(base: T, patch: { [K in keyof T]?: T[K] | undefined } | undefined): T {
+  const given = Object.entries(patch ?? {}).filter(([, value]) => value !== undefined);
+  return { ...base, ...Object.fromEntries(given) };
+}
+
+/**
+ * Lists are merged without duplicates, prompts concatenated parent first, scalars overridden (E-022).
+ * Throws `Error` for a cycle (`agent profile inheritance cycle: a -> b -> a`) or an unknown parent.
+ */
+export function resolveProfile(key: string, raw: Record<string, RawProfile>, path: string[]): Profile {
+  if (path.includes(key)) throw new Error(`agent profile inheritance cycle: ${[...path, key].join(' -> ')}`);
+  const own = raw[key];
+  if (own === undefined) throw new Error(`profile ${path.at(-1)} inherits from ${key}, which does not exist`);
+  const base = own.inherits === undefined ? null : resolveProfile(own.inherits, raw, [...path, key]);
+  const union = (a: string[] | undefined, b: string[]) => [...new Set([...(a ?? []), ...b])];
+  const prompts = [base?.append_system_prompt, own.append_system_prompt].filter(Boolean);
+  return {
+    profile_name: key,
+    agent: own.agent ?? base?.agent ?? null,
+    model: own.model ?? base?.model ?? null,
+    allowed_tools: union(base?.allowed_tools, own.allowed_tools),
+    disallowed_tools: union(base?.disallowed_tools, own.disallowed_tools),
+    permission_mode: own.permission_mode ?? base?.permission_mode ?? null,
+    add_dirs: union(base?.add_dirs, own.add_dirs),
+    max_budget_usd: own.max_budget_usd ?? base?.max_budget_usd ?? null,
+    token_budget: own.token_budget ?? base?.token_budget ?? null,
+    append_system_prompt: prompts.length > 0 ? prompts.join('\n\n') : null,
+  };
+}

@@ -1,0 +1,28 @@
+/** Where everything of one DROVER_HOME lives (ARCHITECTURE §2). Pure path arithmetic. */
+export const homePaths = {
+  database: (home: string) => `${home}/drover.db`,
+  gate: (home: string) => `${home}/run/write.lock`,
+  run: (home: string) => `${home}/run`,
+  lock: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.lock`,
+  socket: (home: string) => `${home}/run/supervisor.sock`,
+  log: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.log`,
+  session: (home: string, id: string) => `${home}/sessions/${id}`,
+  turn: (home: string, id: string, turn: number) => `${home}/sessions/${id}/turns/${turn}`,
+  worktree: (root: string, project: string, id: string) => `${root}/${project}-${id.slice(-6)}`,
+};
+
+/** `DROVER_HOME`, else `$XDG_STATE_HOME/drover`, else `~/.local/state/drover`. */
+export function homeDir(env: Record<string, string | undefined>): string {
+  if (env.DROVER_HOME) return env.DROVER_HOME;
+  const state = env.XDG_STATE_HOME || `${env.HOME ?? ''}/.local/state`;
+  return `${state}/drover`;
+}
+
+/** The user's config file: `$XDG_CONFIG_HOME/drover/config.yaml`. */
+export function userConfigPath(env: Record<string, string | undefined>): string {
+  return `${env.XDG_CONFIG_HOME || `${env.HOME ?? ''}/.config`}/drover/config.yaml`;
+}
+
+export function projectConfigPath(repo_root: string): string {
+  return `${repo_root}/.drover/config.yaml`;
+}

@@ -1,0 +1,116 @@
+import type { Limit } from './harness.ts';
+import type { ParkedReason, SessionEvent } from './session.ts';
+import { isSuccess, type OutcomeVerdict } from './turn.ts';
+
+/** What the session looked like when its turn ended (MODEL §2.6). */
+export interface SettleFacts {
+  verdict: OutcomeVerdict;
+  /** False while the session is still `booting`: not one event was seen in this life. */
+  saw_event: boolean;
+  has_contract: boolean;
+  /** A terminal mail was sent, in this turn or before. */
+  contract_met: boolean;
+  is_persistent: boolean;
+  /** Mail or notifications that no prompt has carried yet. */
+  has_input: boolean;
+  /** Live children, or a question that waits for an answer. */
+  awaits_others: boolean;
+  is_reminded: boolean;
+  /** A terminal mail of this turn and its result without error are both stored (CX-49). */
+  has_evidence: boolean;
+  attempt: number;
+  max_attempts: number;
+  limit: Limit | null;
+  now: number;
+  backoff_ms: number;
+  backoff_cap_ms: number;
+}
+
+export interface Settlement {
+  event: Extract<SessionEvent, 'rest' | 'complete' | 'fail' | 'park' | 'bury'>;
+  reason: string;
+  mail: 'confirm' | 'release';
+  attempt: number;
+  next_turn_at: number | null;
+  remind: boolean;
+  parked_reason: ParkedReason | null;
+  resume_at: number | null;
+  /** A `worker_died` mail for the parent, in the same transaction (O-32). */
+  died: boolean;
+}
+
+const BASE: Omit<Settlement, 'event' | 'reason' | 'mail'> = {
+  attempt: 0,
+  next_turn_at: null,
+  remind: false,
+  parked_reason: null,
+  resume_at: null,
+  died: false,
+};
+
+/**
+ * The session's next state after a turn (MODEL §2.6, O-52, CX-10), as a pure table.
+ *
+ * One reading goes beyond the table: a session whose contract is met but whose inbox is not empty goes on to `idle`,
+ * because mail that was acknowledged to its sender must reach a prompt.
+ */
+export function settle(facts: SettleFacts): Settlement {
+  const { outcome, reason } = facts.verdict;
+  // A process that vanished after it had reported and ended well has done its work (C-10).
+  const isDone = isSuccess(outcome) || (outcome === 'lost' && facts.has_evidence);
+  if (isDone && facts.saw_event) return settleSuccess(facts);
+  if (outcome === 'limited') return settleLimited(facts, reason);
+  if (outcome === 'cancelled') return settleCancelled(facts, reason);
+  if (outcome === 'stalled' || outcome === 'lost') return { ...BASE, event: 'bury', reason, mail: 'release', died: true };
+  if (outcome === 'timed_out' || reason === 'auth') {
+    return { ...BASE, event: 'fail', reason, mail: 'release', attempt: facts.attempt + 1, died: true };
+  }
+  if (!facts.saw_event) return { ...BASE, event: 'fail', reason: `no_output: ${reason}`, mail: 'release', died: true };
+  const attempt = facts.attempt + 1;
+  if (attempt >= facts.max_attempts) return { ...BASE, event: 'fail', reason, mail: 'release', attempt, died: true };
+  return { ...BASE, event: 'rest', reason, mail: 'release', attempt, next_turn_at: facts.now + backoff(facts) };
+}
+
+function settleSuccess(facts: SettleFacts): Settlement {
+  const ok = { ...BASE, reason: facts.verdict.reason, mail: 'confirm' as const };
+  if (facts.is_persistent || facts.has_input) return { ...ok, event: 'rest' };
+  if (!facts.has_contract || facts.contract_met) {
+    return facts.awaits_others && !facts.contract_met ? { ...ok, event: 'rest' } : { ...ok, event: 'complete' };
+  }
+  if (facts.awaits_others) return { ...ok, event: 'rest' };
+  if (!facts.is_reminded) return { ...ok, event: 'rest', remind: true };
+  return { ...ok, event: 'fail', reason: 'no_terminal_mail', died: true };
+}
+
+/** An interruption before the first event cannot rest (booting → idle is illegal): it goes round by the queue. */
+function settleCancelled(facts: SettleFacts, reason: string): Settlement {
+  const kept = { ...BASE, reason, mail: 'release' as const, attempt: facts.attempt };
+  if (facts.saw_event) return { ...kept, event: 'rest' };
+  return { ...kept, event: 'park', parked_reason: 'operator', resume_at: facts.now };
+}
+
+const LIMIT_WAIT_MS = 15 * 60_000;
+const RATE_WAIT_MS = 60_000;
+/** The longest window of a plan is a week; an instant beyond it is a misreading, and waiting for it would be for ever. */
+const MAX_WAIT_MS = 8 * 86_400_000;
+
+function settleLimited(facts: SettleFacts, reason: string): Settlement {
+  const limit = facts.limit;
+  const isUsage = limit?.kind === 'usage_limit' || limit?.kind === 'quota_unknown';
+  const wait = limit?.retry_after_ms ?? (isUsage ? LIMIT_WAIT_MS : RATE_WAIT_MS);
+  const until = limit?.resets_at == null ? wait : limit.resets_at - facts.now;
+  return {
+    ...BASE,
+    event: 'park',
+    reason,
+    mail: 'release',
+    attempt: facts.attempt,
+    parked_reason: isUsage ? 'usage_limit' : 'rate_limit',
+    resume_at: facts.now + Math.min(Math.max(Math.ceil(until), 1000), MAX_WAIT_MS),
+  };
+}
+
+/** Exponential: base · 2^attempt, capped. */
+export function backoff(facts: Pick<SettleFacts, 'attempt' | 'backoff_ms' | 'backoff_cap_ms'>): number {
+  return Math.min(facts.backoff_ms * 2 ** Math.min(facts.attempt, 40), facts.backoff_cap_ms);
+}

@@ -1,0 +1,95 @@
+import manifest from '../../package.json' with { type: 'json' };
+import { AppError } from '../model/error.ts';
+import { defaultSteps } from './default-script.ts';
+import { Output } from './output.ts';
+import { MODEL, playTurn } from './play.ts';
+import { type Prompt, readPrompt } from './prompt.ts';
+import { loadScript, scriptPath, stepsOf } from './script.ts';
+import { runCommand } from './shell.ts';
+import { Stage } from './stage.ts';
+
+/**
+ * The rehearsal harness (C-04): `drover-rehearsal [run] [--resume ID] [--max-turns N] [--script FILE]`, prompt on
+ * standard input, one `HarnessEvent` per line on standard output. It plays a script and calls no model.
+ *
+ * Exit codes: 0 · 1 for a result that is not ok, or for a rehearsal that broke down · 2 for wrong arguments or a bad
+ * script · what the script says.
+ */
+async function main(argv: string[]): Promise<number> {
+  const options = readArguments(argv);
+  if (options.is_version) {
+    process.stdout.write(`${manifest.version}\n`);
+    return 0;
+  }
+  const prompt = readPrompt(await Bun.stdin.text());
+  const turn = Number.parseInt(process.env.DROVER_TURN ?? '', 10) || 1;
+  const name = process.env.DROVER_AGENT_NAME || prompt.name || 'rehearsal';
+  const { steps, values } = await partFor(options.script, prompt, turn, name);
+
+  const out = new Output();
+  const native_session_id = options.resume ?? crypto.randomUUID();
+  out.event({ type: 'session', native_session_id, model: MODEL, version: manifest.version });
+  return playTurn(steps, new Stage(out, prompt.text.length), { values, max_turns: options.max_turns });
+}
+
+/** What to play, and the values of the holes in it. */
+async function partFor(option: string | null, prompt: Prompt, turn: number, name: string) {
+  const path = scriptPath({ option, variable: process.env.DROVER_REHEARSAL_SCRIPT ?? null, prompt: prompt.text });
+  if (path === null) {
+    const inside = await runCommand(['git', 'rev-parse', '--is-inside-work-tree']);
+    return {
+      steps: defaultSteps({ prompt, turn, name, is_repository: inside.code === 0 }),
+      values: new Map<string, string>(),
+    };
+  }
+  const values = new Map([
+    ['prompt', prompt.text],
+    ['task', prompt.task ?? ''],
+    ['mails', prompt.mails.join('\n\n')],
+    ['turn', String(turn)],
+    ['name', name],
+  ]);
+  return { steps: stepsOf(await loadScript(path), turn), values };
+}
+
+interface Options {
+  is_version: boolean;
+  resume: string | null;
+  max_turns: number | null;
+  script: string | null;
+}
+
+const USAGE = 'usage: drover-rehearsal [run] [--resume ID] [--max-turns N] [--script FILE] < prompt';
+
+function readArguments(argv: string[]): Options {
+  const options: Options = { is_version: false, resume: null, max_turns: null, script: null };
+  const words = argv[0] === 'run' ? argv.slice(1) : [...argv];
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    if (word === '--version') options.is_version = true;
+    else if (word === '--resume') options.resume = valueAfter(word, words);
+    else if (word === '--script') options.script = valueAfter(word, words);
+    else if (word === '--max-turns') options.max_turns = countAfter(word, words);
+    else throw new AppError('usage', 'argument_unknown', `There is no argument ${word}. ${USAGE}`);
+  }
+  return options;
+}
+
+function valueAfter(flag: string, words: string[]): string {
+  const value = words.shift();
+  if (!value) throw new AppError('usage', 'argument_missing', `${flag} needs a value. ${USAGE}`);
+  return value;
+}
+
+function countAfter(flag: string, words: string[]): number {
+  const value = Number(valueAfter(flag, words));
+  if (!Number.isInteger(value) || value < 1)
+    throw new AppError('usage', 'argument_invalid', `${flag} needs a number from 1. ${USAGE}`);
+  return value;
+}
+
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  console.error(`drover-rehearsal: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(error instanceof AppError ? error.exitCode : 1);
+}

@@ -1,0 +1,143 @@
+import { AppError } from '../model/error.ts';
+import { newId } from '../model/id.ts';
+import { OPERATOR } from '../model/mail.ts';
+import type { SessionRow } from '../model/session.ts';
+import { type Ended, type Nudged, nudgeSession, pauseSession, resumeSession, stopSession } from '../store/control.ts';
+import type { MailDraft } from '../store/mail.ts';
+import { insertSession } from '../store/session.ts';
+import { readTextIfExists } from '../sys/files.ts';
+import type { Deps } from './deps.ts';
+import type { Caller } from './identity.ts';
+
+export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
+  return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
+}
+
+/** Throws `session_ended` (3) when there is nothing to hold. */
+export async function pause(deps: Deps, row: SessionRow, reason: string): Promise<Ended> {
+  const ended = await pauseSession(deps.store, { session_id: row.id, reason, now: deps.clock.now() });
+  if (ended.changed || ended.prev === 'parked') return ended;
+  throw new AppError('refused', 'session_ended', `${row.name} is ${row.state}; there is nothing to pause.`, {
+    preserved: 'nothing was changed',
+  });
+}
+
+function draft(
+  caller: Caller,
+  type: 'nudge' | 'task',
+  subject: string,
+  body: string,
+): Omit<MailDraft, 'to_id' | 'to_name'> {
+  return {
+    from_name: caller.name,
+    from_id: caller.session?.id ?? null,
+    type,
+    priority: 'high',
+    subject,
+    body,
+    payload_json: null,
+  };
+}
+
+/**
+ * Puts a parked, failed or stopped session back into the queue; a queued one is left alone (E-146, CX-04).
+ * Throws `cannot_resume` (3) with the right verb for every other state.
+ */
+export async function resume(deps: Deps, caller: Caller, row: SessionRow, text: string | undefined): Promise<Ended> {
+  const ended = await resumeSession(deps.store, {
+    session_id: row.id,
+    brief: draft(caller, 'nudge', 'You are resumed', text ?? template(deps, 'resume').trim()),
+    interrupt_reason:
+      row.state === 'parked' ? `parked: ${row.parked_reason}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
+    always_brief: text !== undefined,
+    now: deps.clock.now(),
+  });
+  if (ended.changed || ended.prev === 'queued') return ended;
+  throw cannotResume(row.id, ended.row);
+}
+
+function cannotResume(id: string, row: SessionRow): AppError {
+  const refuse = (message: string, hint: string, command: string) =>
+    new AppError('refused', 'cannot_resume', message, {
+      hint,
+      preserved: 'nothing was changed',
+      recovery_commands: [command],
+    });
+  if (row.state === 'completed')
+    return refuse(
+      `Completed sessions cannot be resumed: ${id}`,
+      'Start a new session that inherits its work.',
+      `drover recover ${row.name}`,
+    );
+  if (row.state === 'zombie')
+    return refuse(
+      `Session ${id} died; its state cannot be trusted.`,
+      'Start a new session that inherits its worktree and conversation.',
+      `drover recover ${row.name}`,
+    );
+  if (row.state === 'idle')
+    return refuse(`Session ${id} is idle.`, 'Wake it with a nudge.', `drover nudge ${row.name}`);
+  return refuse(
+    `Session is already running: ${id}`,
+    'Wait for it, nudge it, or stop it first.',
+    `drover stop ${row.name}`,
+  );
+}
+
+/**
+ * A new session that takes over the place, settings and conversation of one that ended. The old row stays as it is.
+ * Throws `still_live` (3).
+ */
+export async function recover(
+  deps: Deps,
+  caller: Caller,
+  row: SessionRow,
+  text: string | undefined,
+): Promise<SessionRow> {
+  if (row.ended_at === null) {
+    throw new AppError(
+      'refused',
+      'still_live',
+      `${row.name} is ${row.state}; only an ended session can be recovered.`,
+      {
+        hint: 'Stop it first, or nudge it.',
+        preserved: 'nothing was stored',
+        recovery_commands: [`drover stop ${row.name}`],
+      },
+    );
+  }
+  const config = await deps.config_for(row.repo_root);
+  const body = `${text ?? template(deps, 'recover').trim()}\n\nThe task:\n${row.task}`;
+  const { id: _id, name: _name, ...inherited } = row;
+  return insertSession(deps.store, {
+    draft: { ...inherited, id: newId('agent'), name: row.name, parent_id: null, depth: 0, recovered_from: row.id },
+    brief: draft(caller, 'task', 'Recover your task', body),
+    is_name_chosen: false,
+    limits: { max_children: config.max_children },
+    new_id: () => newId('agent'),
+    now: deps.clock.now(),
+  });
+}
+
+/** Mail whose only purpose is to cause a turn (C-09, O-75). Throws `recipient_ended` (3). */
+export async function nudge(
+  deps: Deps,
+  caller: Caller,
+  row: SessionRow,
+  request: { text?: string | undefined; interrupt: boolean },
+): Promise<Nudged> {
+  const body = request.text?.trim() || template(deps, 'nudge').trim();
+  return nudgeSession(deps.store, {
+    session_id: row.id,
+    draft: { ...draft(caller, 'nudge', 'Nudge', body), priority: caller.name === OPERATOR ? 'high' : 'normal' },
+    interrupt: request.interrupt,
+    now: deps.clock.now(),
+  });
+}
+
+/** One of our own texts; missing means a broken installation, which is a bug. */
+export function template(deps: Pick<Deps, 'package_dir'>, name: string): string {
+  const text = readTextIfExists(`${deps.package_dir}/templates/${name}.md`);
+  if (text === null) throw new Error(`the template ${name}.md is missing from ${deps.package_dir}`);
+  return text;
+}

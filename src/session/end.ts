@@ -1,0 +1,81 @@
+import { findHarness } from '../harness/registry.ts';
+import { AppError } from '../model/error.ts';
+import type { Harness } from '../model/harness.ts';
+import { terminalMailOf } from '../model/role.ts';
+import type { SessionRow } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
+import { getSession } from '../store/session.ts';
+import { type Settled, settleTurn } from '../store/settle.ts';
+import { tailBytes } from '../sys/files.ts';
+import type { ProcessId } from '../sys/identity.ts';
+import { type KillResult, killTree } from '../sys/tree.ts';
+import { readExit, readPid, turnFiles } from '../sys/turn-files.ts';
+import type { Deps } from './deps.ts';
+import { loadRole } from './roles.ts';
+import { contractHint } from './turn.ts';
+
+const STDERR_TAIL = 16 * 1024;
+
+/** The launcher's identity as the row or the turn directory knows it. */
+export function launcherOf(turn: TurnRow): ProcessId | null {
+  if (turn.pid !== null && turn.pid_start_time !== null && turn.boot_id !== null) {
+    return { pid: turn.pid, start_time: turn.pid_start_time, boot_id: turn.boot_id };
+  }
+  return readPid(turn.dir);
+}
+
+/** Ends every process of a turn and proves it (ARCHITECTURE §2 "Whose processes are these"). */
+export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms: number): Promise<KillResult> {
+  return killTree(
+    { marker: turn.marker, launcher: launcherOf(turn), launcher_end_uptime_ms: readExit(turn.dir)?.uptime_ms ?? null },
+    { clock: deps.clock, grace_ms },
+  );
+}
+
+/**
+ * Settles a turn whose process is gone or has just been ended: reads the exit status, asks the adapter, and writes the
+ * outcome (MODEL §2.6). The stream must be ingested to its end before. `null`: settled by somebody else.
+ */
+export async function settle(
+  deps: Deps,
+  session: SessionRow,
+  turn: TurnRow,
+  tree: KillResult,
+): Promise<Settled | null> {
+  const config = await deps.config_for(session.repo_root);
+  const role = loadRole(deps, session.role);
+  const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
+  const terminal = terminalMailOf(role, session.parent_id !== null);
+  const exit = readExit(turn.dir);
+  const harness = knownHarness(session, () => findHarness(session.harness, config.harness_runners));
+  return settleTurn(deps.store, {
+    session_id: session.id,
+    turn: turn.turn,
+    exit,
+    tree_empty: tree.proven_empty,
+    survivors: tree.survivors.length,
+    exit_events:
+      harness?.at_exit({ code: exit?.code ?? null, signal: exit?.signal ?? null, stderr_tail: stderrTail(turn) }) ?? [],
+    has_contract: terminal.length > 0,
+    is_persistent: role.is_persistent,
+    contract_hint: contractHint(deps, terminal, parent?.name ?? null),
+    max_attempts: config.turn.max_attempts,
+    backoff_ms: config.turn.backoff_ms,
+    backoff_cap_ms: config.turn.backoff_cap_ms,
+    now: deps.clock.now(),
+  });
+}
+
+/** A custom harness may have left the config while its turn ran; the turn is settled without its adapter then. */
+export function knownHarness(_session: SessionRow, find: () => Harness): Harness | null {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof AppError) return null;
+    throw error;
+  }
+}
+
+function stderrTail(turn: TurnRow): string {
+  return tailBytes(turnFiles(turn.dir).stderr, STDERR_TAIL).toString('utf8');
+}

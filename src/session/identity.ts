@@ -1,0 +1,51 @@
+import { AppError } from '../model/error.ts';
+import { OPERATOR } from '../model/mail.ts';
+import type { Capability } from '../model/role.ts';
+import type { SessionRow } from '../model/session.ts';
+import { sessionByToken } from '../store/session.ts';
+import type { Deps } from './deps.ts';
+import { loadRole } from './roles.ts';
+
+/** Tokens are kept hashed; only the session's own environment has the text. */
+export function hashToken(token: string): string {
+  return new Bun.CryptoHasher('sha256').update(token).digest('hex');
+}
+
+/** Who is calling. `session` is null for a person at a shell. */
+export interface Caller {
+  name: string;
+  session: SessionRow | null;
+}
+
+/**
+ * The caller is known by the token in its environment, never by what it says (ARCHITECTURE §6). Without one it is the
+ * operator. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
+ */
+export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Caller> {
+  const token = deps.env.DROVER_TOKEN;
+  if (!token) {
+    if (deps.env.DROVER_SESSION_ID) throw tokenError('This shell belongs to a session but has no token.');
+    return { name: OPERATOR, session: null };
+  }
+  const session = await sessionByToken(deps.store, hashToken(token));
+  if (session === null) throw tokenError('The session token is not valid (any more).');
+  return { name: session.name, session };
+}
+
+function tokenError(message: string): AppError {
+  return new AppError('refused', 'token_invalid', message, {
+    hint: 'A token is valid during the turn it was made for. A person unsets DROVER_TOKEN and DROVER_SESSION_ID.',
+    preserved: 'nothing was changed',
+  });
+}
+
+/** Throws `not_allowed` (3) unless the caller is a person or its role grants the verb. */
+export function demand(deps: Pick<Deps, 'package_dir' | 'env'>, caller: Caller, capability: Capability): void {
+  if (caller.session === null) return;
+  const role = loadRole(deps, caller.session.role);
+  if (role.can.includes(capability)) return;
+  throw new AppError('refused', 'not_allowed', `The role ${role.name} may not use ${capability}.`, {
+    hint: 'Ask your parent or the operator by mail.',
+    preserved: 'nothing was changed',
+  });
+}

@@ -1,0 +1,34 @@
+import { AppError } from '../model/error.ts';
+import { NAME } from '../model/id.ts';
+import type { Role } from '../model/role.ts';
+import { parseRolePage } from '../model/role-page.ts';
+import { listFiles } from '../sys/directory.ts';
+import { readTextIfExists } from '../sys/files.ts';
+import type { Deps } from './deps.ts';
+
+/**
+ * The role `name`: the page in the user's config directory wins over the one shipped with drover. Repositories cannot
+ * define roles: a role carries rights. Throws `unknown_role` (2).
+ */
+export function loadRole(deps: Pick<Deps, 'package_dir' | 'env'>, name: string): Role {
+  const dirs = roleDirs(deps);
+  if (NAME.test(name)) {
+    for (const dir of dirs) {
+      const text = readTextIfExists(`${dir}/${name}.md`);
+      if (text !== null) return parseRolePage(text, name);
+    }
+  }
+  const known = [...new Set(dirs.flatMap((dir) => listFiles(dir)))]
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => file.slice(0, -3))
+    .sort();
+  throw new AppError('usage', 'unknown_role', `There is no role called ${name}.`, {
+    hint: `Known roles: ${known.join(', ')}. Add your own as a page in ${dirs[0]}.`,
+    preserved: 'nothing was stored',
+  });
+}
+
+function roleDirs({ package_dir, env }: Pick<Deps, 'package_dir' | 'env'>): [string, string] {
+  const config = env.XDG_CONFIG_HOME || `${env.HOME ?? ''}/.config`;
+  return [`${config}/drover/agents`, `${package_dir}/agents`];
+}

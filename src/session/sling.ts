@@ -1,0 +1,204 @@
+import { findRepository, resolveCommit } from '../git/repository.ts';
+import { branchName } from '../git/worktree.ts';
+import { findHarness, markerPaths, requestedHarness, resolveHarnessId } from '../harness/registry.ts';
+import type { Config } from '../model/config.ts';
+import { AppError } from '../model/error.ts';
+import type { Harness } from '../model/harness.ts';
+import { NAME, newId } from '../model/id.ts';
+import { TASK_LIMIT } from '../model/mail.ts';
+import type { Profile } from '../model/profile.ts';
+import { groupLabel, nameFor, projectLabel, type SessionRow } from '../model/session.ts';
+import { findSession, getSession, insertSession } from '../store/session.ts';
+import { fileExists, isDirectory } from '../sys/directory.ts';
+import { which } from '../sys/which.ts';
+import type { Deps } from './deps.ts';
+import type { Caller } from './identity.ts';
+import { loadRole } from './roles.ts';
+
+export interface SlingRequest {
+  task: string;
+  cwd: string;
+  harness?: string | undefined;
+  role?: string | undefined;
+  profile?: string | undefined;
+  model?: string | undefined;
+  name?: string | undefined;
+  parent?: string | undefined;
+  base?: string | undefined;
+  worktree?: boolean | undefined;
+  run?: string | undefined;
+  project?: string | undefined;
+  group?: string | undefined;
+  max_turns?: number | undefined;
+  timeout_ms?: number | undefined;
+}
+
+/**
+ * Admits a task and stores its session, without starting anything (E-008, O-74, C-08). Everything is checked before the
+ * one transaction, so that a refusal leaves nothing behind.
+ *
+ * Throws: `task_empty`, `task_too_large`, `task_has_nul`, `name_invalid`, `unknown_harness`, `unknown_role`,
+ * `unknown_profile`, `cwd_missing`, `not_a_repository`, `base_not_found` (2); `harness_not_installed` (3);
+ * `name_taken`, `parent_ended`, `too_deep`, `too_many_children` (3); `session_not_found` (4).
+ */
+export async function sling(deps: Deps, caller: Caller, request: SlingRequest): Promise<SessionRow> {
+  checkTask(request.task);
+  if (request.name !== undefined) checkName(request.name);
+  const place = await placeOf(request);
+  const config = await deps.config_for(place.main_root);
+  const role = loadRole(deps, request.role ?? config.default_role);
+  const parent = await parentOf(deps, caller, request.parent);
+  const profile = pickProfile(config.profiles, request.profile ?? parent?.profile_name ?? config.default_profile);
+  const harness = pickHarness(config, request.harness ?? null, profile, place.root);
+  if (which(harness.program, `${deps.env.PATH ?? ''}:${deps.package_dir}/bin`) === null)
+    throw notInstalled(harness.id, harness.program, harness.install_hint);
+  const depth = parent === null ? 0 : parent.depth + 1;
+  if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
+  const wantsWorktree = request.worktree ?? config.worktree.by_default;
+  const base = wantsWorktree ? await baseOf(place.root, request.base) : null;
+  const id = newId('agent');
+  const name = request.name ?? nameFor(role.name, request.task);
+  const task = request.task;
+  return insertSession(deps.store, {
+    draft: {
+      id,
+      name,
+      role: role.name,
+      harness: harness.id,
+      task,
+      project: projectLabel(place.main_root, request.project ?? parent?.project),
+      task_group: groupLabel(task, request.group ?? parent?.task_group),
+      profile_name: profile?.profile_name ?? null,
+      profile_json: profile === null ? null : JSON.stringify(profile),
+      model: request.model ?? null,
+      repo_root: place.main_root,
+      working_dir: place.cwd,
+      branch: base === null ? null : branchName(config.worktree.branch_prefix, name, id.slice(-6)),
+      base_ref: base,
+      parent_id: parent?.id ?? null,
+      depth,
+      run_id: request.run ?? parent?.run_id ?? null,
+      recovered_from: null,
+      native_session_id: null,
+      worktree_path: null,
+      max_turns: request.max_turns ?? null,
+      timeout_ms: request.timeout_ms ?? null,
+      prompt_version: role.version,
+    },
+    brief: {
+      from_name: caller.name,
+      from_id: caller.session?.id ?? null,
+      type: 'task',
+      priority: 'normal',
+      subject: 'Your task',
+      body: task,
+      payload_json: null,
+    },
+    is_name_chosen: request.name !== undefined,
+    limits: { max_children: config.max_children },
+    new_id: () => newId('agent'),
+    now: deps.clock.now(),
+  });
+}
+
+function pickHarness(config: Config, requested: string | null, profile: Profile | null, root: string): Harness {
+  const runners = config.harness_runners;
+  const present = new Set(markerPaths(runners).filter((marker) => fileExists(`${root}/${marker}`)));
+  const wanted = requestedHarness(requested ?? config.default_harness, profile);
+  return findHarness(resolveHarnessId(wanted, present, runners), runners);
+}
+
+function usage(code: string, message: string, hint: string): AppError {
+  return new AppError('usage', code, message, { hint, preserved: 'nothing was stored' });
+}
+
+/** A task is any text that can be stored and sent: not empty, no NUL, at most 1 MiB. */
+export function checkTask(task: string): void {
+  if (task.trim() === '')
+    throw usage('task_empty', 'The task is empty.', 'Give it as an argument, as @file, or on standard input with -.');
+  if (task.includes('\0'))
+    throw usage('task_has_nul', 'The task contains a NUL byte.', 'Is this a text file? Remove the NUL bytes.');
+  const bytes = Buffer.byteLength(task);
+  if (bytes > TASK_LIMIT) {
+    throw usage(
+      'task_too_large',
+      `The task has ${bytes} bytes, the limit is ${TASK_LIMIT}.`,
+      'Put the material into a file of the repository and name it in the task.',
+    );
+  }
+}
+
+function checkName(name: string): void {
+  if (NAME.test(name) && name !== 'latest' && !name.startsWith('agent-')) return;
+  throw usage(
+    'name_invalid',
+    `Not usable as a session name: ${JSON.stringify(name)}`,
+    'Lowercase letters, digits, dots and dashes, at most 64; not "latest", not starting with "agent-".',
+  );
+}
+
+interface Place {
+  cwd: string;
+  root: string;
+  main_root: string;
+}
+
+async function placeOf(request: SlingRequest): Promise<Place> {
+  if (!isDirectory(request.cwd))
+    throw usage('cwd_missing', `No such directory: ${request.cwd}`, 'Name an existing directory with --cwd.');
+  const repository = await findRepository(request.cwd);
+  if (repository === null) {
+    throw usage(
+      'not_a_repository',
+      `Not inside a git repository: ${request.cwd}`,
+      'Work is kept by git: run `git init` there, or name a repository with --cwd.',
+    );
+  }
+  if (repository.is_bare)
+    throw usage('not_a_repository', `${request.cwd} is a bare repository.`, 'Sling from a checkout of it.');
+  return { cwd: request.cwd, root: repository.root, main_root: repository.main_root };
+}
+
+async function baseOf(root: string, ref: string | undefined): Promise<string> {
+  const commit = await resolveCommit(root, ref ?? 'HEAD');
+  if (commit !== null) return commit;
+  if (ref === undefined)
+    throw usage(
+      'no_head',
+      'The repository has no commit to start a worktree from.',
+      'Commit something first, or use --no-worktree.',
+    );
+  throw usage('base_not_found', `--base ${ref} is no commit of this repository.`, '`git log --oneline -5` shows some.');
+}
+
+async function parentOf(deps: Deps, caller: Caller, wanted: string | undefined): Promise<SessionRow | null> {
+  if (caller.session !== null) return getSession(deps.store, caller.session.id);
+  return wanted === undefined ? null : findSession(deps.store, wanted, null);
+}
+
+function pickProfile(profiles: Record<string, Profile>, wanted: string | null): Profile | null {
+  if (wanted === null) return null;
+  const profile = profiles[wanted];
+  if (profile !== undefined) return profile;
+  const known = Object.keys(profiles).sort();
+  throw usage(
+    'unknown_profile',
+    `There is no profile called ${wanted}.`,
+    known.length > 0 ? `Known profiles: ${known.join(', ')}.` : 'No profiles are configured; see `drover init`.',
+  );
+}
+
+function notInstalled(id: string, program: string, install: string): AppError {
+  return new AppError('refused', 'harness_not_installed', `${id} is not installed: no ${program} on PATH.`, {
+    hint: install,
+    preserved: 'nothing was stored',
+    recovery_commands: ['drover harness list'],
+  });
+}
+
+function tooDeep(depth: number, max: number): AppError {
+  return new AppError('refused', 'too_deep', `This would be level ${depth} of the session tree; the limit is ${max}.`, {
+    hint: 'Let a session higher up do it, or raise max_depth in the config.',
+    preserved: 'nothing was stored',
+  });
+}

@@ -1,0 +1,209 @@
+import { commonDirOf } from '../git/common-dir.ts';
+import { workFacts } from '../git/facts.ts';
+import { findHarness } from '../harness/registry.ts';
+import { neutralise } from '../harness/untrusted.ts';
+import { AppError } from '../model/error.ts';
+import type { Harness, HarnessCommand, McpServer, TurnSpec } from '../model/harness.ts';
+import { homePaths } from '../model/home.ts';
+import { newSecret } from '../model/id.ts';
+import { type Role, terminalMailOf } from '../model/role.ts';
+import { profileOf, type SessionRow } from '../model/session.ts';
+import { fillTemplate } from '../model/template.ts';
+import type { TurnRow } from '../model/turn.ts';
+import { getSession } from '../store/session.ts';
+import { abortTurn } from '../store/settle.ts';
+import { type Claim, claimedInput, claimTurn, recordLaunch, refreshToken } from '../store/turn.ts';
+import { privateDir, writeAtomic } from '../sys/files.ts';
+import type { ProcessId } from '../sys/identity.ts';
+import { launchTurn } from '../sys/launch.ts';
+import { turnFiles } from '../sys/turn-files.ts';
+import { composePrompt } from './brief.ts';
+import { template } from './control.ts';
+import type { Deps } from './deps.ts';
+import { turnEnvironment } from './environment.ts';
+import { hashToken } from './identity.ts';
+import { loadRole } from './roles.ts';
+
+/** A turn whose process runs. */
+export interface StartedTurn {
+  session: SessionRow;
+  turn: TurnRow;
+  identity: ProcessId;
+  /** Resolves when the launcher is gone; only for turns this process started. */
+  exited: Promise<void>;
+}
+
+/** What became of an attempt to start a turn: `none` could not be claimed now, `failed` is recorded on the session. */
+export type Start = { started: StartedTurn } | { started: null; why: 'none' | 'failed' };
+
+/** Claims the next turn and starts its process (ARCHITECTURE §5 turn, CX-34). */
+export async function startTurn(deps: Deps, session_id: string, lease_fence: number): Promise<Start> {
+  const row = await getSession(deps.store, session_id);
+  if (row === null) return { started: null, why: 'none' };
+  const config = await deps.config_for(row.repo_root);
+  const token = newSecret();
+  const claim = await claimTurn(deps.store, {
+    session_id,
+    lease_fence,
+    marker: newSecret(),
+    dir_of: (turn) => homePaths.turn(deps.home, session_id, turn),
+    token_hash: hashToken(token),
+    max_in_flight: config.max_live_sessions,
+    now: deps.clock.now(),
+  });
+  return claim === null ? { started: null, why: 'none' } : launchClaimed(deps, claim, token);
+}
+
+/** Starts a turn that was claimed but whose process was never started (a crash in between). Same turn, same mail. */
+export async function relaunchTurn(deps: Deps, session: SessionRow, turn: TurnRow): Promise<Start> {
+  const token = newSecret();
+  await refreshToken(deps.store, session.id, hashToken(token));
+  const input = await claimedInput(deps.store, session.id, turn.turn);
+  return launchClaimed(deps, { session, turn, ...input }, token);
+}
+
+async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<Start> {
+  try {
+    const launched = await launch(deps, claim, token);
+    await recordLaunch(deps.store, {
+      session_id: claim.session.id,
+      turn: claim.turn.turn,
+      pid: launched.identity.pid,
+      pid_start_time: launched.identity.start_time,
+      boot_id: launched.identity.boot_id,
+    });
+    return { started: { session: claim.session, turn: claim.turn, ...launched } };
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+    await abortTurn(deps.store, {
+      session_id: claim.session.id,
+      turn: claim.turn.turn,
+      reason: `spawn_error: ${error.message}`,
+      now: deps.clock.now(),
+    });
+    return { started: null, why: 'failed' };
+  }
+}
+
+async function launch(
+  deps: Deps,
+  claim: Claim,
+  token: string,
+): Promise<{ identity: ProcessId; exited: Promise<void> }> {
+  const { session, turn } = claim;
+  const config = await deps.config_for(session.repo_root);
+  const harness = findHarness(session.harness, config.harness_runners);
+  const role = loadRole(deps, session.role);
+  privateDir(turn.dir);
+  const files = turnFiles(turn.dir);
+  const prompt = await promptOf(deps, claim, harness, role);
+  const spec = specOf(deps, session, turn, prompt, token);
+  const command = harness.command(spec);
+  writeAtomic(files.prompt, prompt);
+  for (const [name, content] of Object.entries(command.files)) writeAtomic(`${turn.dir}/${name}`, content);
+  const env = turnEnvironment(deps, { session, turn, harness, role, token, added: command.env });
+  writeAtomic(files.command, commandRecord(command, session, env));
+  const stdin_path = command.stdin === prompt ? files.prompt : `${turn.dir}/stdin`;
+  if (command.stdin !== prompt) writeAtomic(stdin_path, command.stdin);
+  return launchTurn({
+    dir: turn.dir,
+    program: command.program,
+    args: command.args,
+    cwd: session.working_dir,
+    env,
+    stdin_path,
+    marker: turn.marker,
+  });
+}
+
+/** What was started, for people and for replays: names of variables, never their values. */
+function commandRecord(command: HarnessCommand, session: SessionRow, env: Record<string, string>): string {
+  const record = {
+    program: command.program,
+    args: command.args,
+    cwd: session.working_dir,
+    env: Object.keys(env).sort(),
+  };
+  return `${JSON.stringify(record, null, 2)}\n`;
+}
+
+function specOf(deps: Deps, session: SessionRow, turn: TurnRow, prompt: string, token: string): TurnSpec {
+  const mcp: McpServer = {
+    name: 'drover',
+    command: `${deps.package_dir}/bin/drover`,
+    args: ['mcp'],
+    env: { DROVER_HOME: deps.home, DROVER_TOKEN: token, DROVER_SESSION_ID: session.id },
+  };
+  return {
+    session_id: session.id,
+    session_name: session.name,
+    turn: turn.turn,
+    prompt,
+    prompt_path: turnFiles(turn.dir).prompt,
+    turn_dir: turn.dir,
+    cwd: session.working_dir,
+    git_common_dir: commonDirOf(session.working_dir),
+    profile: profileOf(session),
+    model: session.model,
+    native_session_id: session.native_session_id,
+    max_turns: session.max_turns,
+    mcp,
+    home: deps.env.HOME ?? '',
+  };
+}
+
+async function promptOf(deps: Deps, claim: Claim, harness: Harness, role: Role): Promise<string> {
+  const { session } = claim;
+  const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
+  const neutral = (text: string) => neutralise(text, harness.bits.at_mentions);
+  const profile = profileOf(session);
+  return composePrompt({
+    session,
+    role,
+    mails: claim.mails,
+    notifications: claim.notifications,
+    rules: rulesOf(deps, session, role, parent?.name ?? null),
+    interruption: await interruptionOf(deps, session),
+    task_text: (task) => harness.task_text(task, profile),
+    neutralise: neutral,
+  });
+}
+
+/** How to report, by the session's contract. */
+function rulesOf(deps: Deps, session: SessionRow, role: Role, parent: string | null): string {
+  const terminal = terminalMailOf(role, parent !== null);
+  return fillTemplate(template(deps, 'brief'), {
+    name: session.name,
+    parent: parent ?? 'operator',
+    contract: contractHint(deps, terminal, parent),
+  });
+}
+
+/** One sentence: what must be sent before the work counts as done. */
+export function contractHint(
+  deps: Pick<Deps, 'package_dir'>,
+  terminal: readonly string[],
+  parent: string | null,
+): string {
+  if (terminal.length === 0) return 'Your work is done when you end your turn; your last message is your report.';
+  return fillTemplate(template(deps, 'reminder'), {
+    types: terminal.join(' or '),
+    type: terminal[0] ?? 'worker_done',
+    parent: parent ?? 'operator',
+  }).trim();
+}
+
+/** Why the turn before was ended, what is committed and what is not; null when nothing interrupted it. */
+async function interruptionOf(deps: Deps, session: SessionRow): Promise<string | null> {
+  if (session.interrupt_reason === null) return null;
+  const facts = await workFacts(session.working_dir, session.base_commit);
+  const list = (lines: readonly string[]) =>
+    lines.length === 0 ? '(nothing)' : lines.map((line) => `- ${line}`).join('\n');
+  return fillTemplate(template(deps, 'interruption'), {
+    reason: session.interrupt_reason,
+    branch: facts?.branch ?? '(no branch)',
+    commits: list(facts?.commits.map((commit) => `${commit.id.slice(0, 10)} ${commit.subject}`) ?? []),
+    dirty: list(facts?.dirty ?? []),
+    in_progress: facts?.in_progress ?? 'none',
+  });
+}

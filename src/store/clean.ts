@@ -1,0 +1,80 @@
+import { sqlList } from './schema.ts';
+import type { Store, Tx } from './store.ts';
+
+/** Held still: ended, and no turn of it in flight. */
+const AT_REST = `ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS t WHERE t.session_id = sessions.id AND t.ended_at IS NULL)`;
+
+/**
+ * Runs `act` while nobody can bring the session back: it is short, awaits nothing, and runs only when the session has
+ * ended and no turn of it is open. False: somebody was first.
+ */
+export async function whileEnded(store: Store, session_id: string, act: () => void): Promise<boolean> {
+  return store.write((tx) => {
+    if (tx.get(`SELECT 1 FROM sessions WHERE id = :session_id AND ${AT_REST}`, { session_id }) === null) return false;
+    act();
+    return true;
+  });
+}
+
+/** Another session that needs a worktree. */
+export interface WorktreeUser {
+  id: string;
+  name: string;
+  state: string;
+}
+
+/**
+ * Sessions beside `ids` that a worktree belongs to, and live ones that work in it or below. Only constants of ours go
+ * into the list, so the ids are checked.
+ */
+export async function worktreeUsers(store: Store, path: string, ids: readonly string[]): Promise<WorktreeUser[]> {
+  return store.read((tx) => usersOf(tx, path, ids));
+}
+
+function usersOf(tx: Tx, path: string, ids: readonly string[]): WorktreeUser[] {
+  const known = ids.filter((id) => /^[a-z0-9-]+$/.test(id));
+  return tx.all<WorktreeUser>(
+    `SELECT id, name, state FROM sessions
+     WHERE (worktree_path = :path AND id NOT IN (${sqlList(known)}))
+        OR (NOT (${AT_REST}) AND (working_dir = :path OR substr(working_dir, 1, length(:path) + 1) = :path || '/'))
+     ORDER BY created_at, id`,
+    { path },
+  );
+}
+
+/**
+ * Takes a worktree away from the ended sessions `ids` that have it, all or none (E-148, I22): from then on nobody starts
+ * in it. Null when somebody else needs it by now; else the sessions that had it. `updated_at` stays: nothing happened
+ * to the session itself, and `latest` must not move.
+ */
+export async function detachWorktree(
+  store: Store,
+  input: { path: string; ids: readonly string[] },
+): Promise<string[] | null> {
+  return store.write((tx) => {
+    if (usersOf(tx, input.path, input.ids).length > 0) return null;
+    const rows = tx.all<{ id: string }>('SELECT id FROM sessions WHERE worktree_path = :path', { path: input.path });
+    const changed = tx.run(
+      `UPDATE sessions SET worktree_path = NULL, working_dir = repo_root WHERE worktree_path = :path AND ${AT_REST}`,
+      { path: input.path },
+    );
+    if (changed !== rows.length) throw new Error('a session with this worktree was not at rest');
+    return rows.map((row) => row.id);
+  });
+}
+
+/** Gives it back when it could not be removed after all; sessions that were resumed meanwhile find it by themselves. */
+export async function reattachWorktree(
+  store: Store,
+  input: { path: string; working_dirs: Record<string, string> },
+): Promise<void> {
+  await store.write((tx) => {
+    for (const [id, working_dir] of Object.entries(input.working_dirs)) {
+      tx.run(
+        `UPDATE sessions SET worktree_path = :path, working_dir = :working_dir
+         WHERE id = :id AND worktree_path IS NULL AND ${AT_REST}`,
+        { id, path: input.path, working_dir },
+      );
+    }
+  });
+}

@@ -1,0 +1,63 @@
+import type { EventRow } from '../model/event.ts';
+import type { Store, Tx } from './store.ts';
+
+export interface EventDraft {
+  session_id: string;
+  turn: number | null;
+  type: string;
+  level?: EventRow['level'];
+  line_offset?: number | null;
+  data: unknown;
+  at: number;
+}
+
+export function appendEvent(tx: Tx, draft: EventDraft): void {
+  tx.run(
+    `INSERT INTO events (session_id, turn, type, level, line_offset, data_json, at)
+     VALUES (:session_id, :turn, :type, :level, :line_offset, :data_json, :at)`,
+    {
+      session_id: draft.session_id,
+      turn: draft.turn,
+      type: draft.type,
+      level: draft.level ?? 'info',
+      line_offset: draft.line_offset ?? null,
+      data_json: JSON.stringify(draft.data),
+      at: draft.at,
+    },
+  );
+}
+
+/** Events of one session after `after_seq`, oldest first. */
+export async function listEvents(
+  store: Store,
+  query: { session_id: string; turn?: number | null; after_seq?: number; limit?: number },
+): Promise<EventRow[]> {
+  const byTurn = query.turn == null ? '' : 'AND turn = :turn';
+  return store.read((tx) =>
+    tx.all<EventRow>(
+      `SELECT * FROM events WHERE session_id = :session_id AND seq > :after ${byTurn} ORDER BY seq LIMIT :limit`,
+      {
+        session_id: query.session_id,
+        after: query.after_seq ?? 0,
+        limit: query.limit ?? 1000,
+        ...(query.turn == null ? {} : { turn: query.turn }),
+      },
+    ),
+  );
+}
+
+export interface StateLogRow {
+  seq: number;
+  session_id: string;
+  from_state: string | null;
+  to_state: string;
+  event: string;
+  actor: string;
+  reason: string | null;
+  turn: number;
+  at: number;
+}
+
+export async function listStateLog(store: Store, session_id: string): Promise<StateLogRow[]> {
+  return store.read((tx) => tx.all<StateLogRow>('SELECT * FROM state_log WHERE session_id = :session_id ORDER BY seq', { session_id }));
+}

@@ -1,0 +1,227 @@
+import type { LineEvents } from '../model/event.ts';
+import type { HarnessEvent } from '../model/harness.ts';
+import type { SessionRow } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
+import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
+import { appendEvent } from './event.ts';
+import type { Store, Tx } from './store.ts';
+import { transition } from './transition.ts';
+
+export interface IngestInput {
+  session_id: string;
+  turn: number;
+  /** The committed offset this batch starts from; the write is refused when it has moved. */
+  from_offset: number;
+  to_offset: number;
+  lines: LineEvents[];
+  /** Lines longer than the bound: counted as malformed, kept on disk. */
+  oversize: number;
+  now: number;
+}
+
+/**
+ * Writes one batch of a turn's stream: events, activity, usage and the new offset in one transaction, so that after any
+ * crash the stream goes on from the offset, nothing lost and nothing doubled (ARCHITECTURE §2 Ingest).
+ * `null`: the turn is over or another writer moved the offset.
+ */
+export async function ingest(store: Store, batches: readonly IngestInput[]): Promise<(TurnRow | null)[]> {
+  return store.write((tx) => batches.map((batch) => ingestOne(tx, batch)));
+}
+
+function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
+  const key = { session_id: batch.session_id, turn: batch.turn };
+  const before = tx.get<TurnRow>(
+    'SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND stdout_offset = :from',
+    { ...key, from: batch.from_offset },
+  );
+  if (before === null) return null;
+  const after: TurnRow = { ...before, stdout_offset: batch.to_offset, malformed: before.malformed + batch.oversize };
+  const session: SessionFold = { native: null, tools: 0 };
+  for (const line of batch.lines) {
+    after.lines += 1;
+    if (line.events === null) {
+      after.malformed += 1;
+      continue;
+    }
+    for (const event of line.events) {
+      fold(after, before, session, event, batch.now);
+      insertEvent(tx, key, line.offset, event, batch.now);
+    }
+  }
+  after.lines += batch.oversize;
+  if (after.events > before.events) {
+    after.first_event_at ??= batch.now;
+    after.last_event_at = batch.now;
+  }
+  writeTurn(tx, after);
+  writeSession(tx, before, after, session, batch.now);
+  return after;
+}
+
+function insertEvent(tx: Tx, key: { session_id: string; turn: number }, line_offset: number, event: HarnessEvent, at: number): void {
+  const { type, ...data } = event;
+  const level = type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
+  appendEvent(tx, { ...key, type, level, line_offset, data, at });
+}
+
+interface SessionFold {
+  native: string | null;
+  tools: number;
+}
+
+/** Applies one event to the turn row (mutates `turn`; `before` is the row at the start of the batch). */
+function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: HarnessEvent, now: number): void {
+  turn.events += 1;
+  switch (event.type) {
+    case 'session':
+      // Another conversation than the one we resumed counts from zero.
+      if (turn.native_session_after === null && event.native_session_id !== turn.native_session_before) turn.thread_json = null;
+      session.native = event.native_session_id;
+      turn.native_session_after = event.native_session_id;
+      break;
+    case 'text':
+    case 'reasoning':
+      turn.model_turns = Math.max(turn.model_turns, 1);
+      // Work goes on after a result (several results per process are normal): the linger timer starts anew.
+      turn.result_at = null;
+      break;
+    case 'tool_use':
+      turn.model_turns = Math.max(turn.model_turns, 1);
+      turn.tools_open += 1;
+      turn.result_at = null;
+      session.tools += 1;
+      break;
+    case 'tool_result':
+      turn.tools_open = Math.max(0, turn.tools_open - 1);
+      break;
+    case 'usage':
+      foldUsage(turn, before, event.mode, event.tokens);
+      break;
+    case 'cost':
+      turn.cost_micros = event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros;
+      break;
+    case 'limit':
+      turn.limit_json = JSON.stringify(event.limit);
+      break;
+    case 'result':
+      turn.result_at = now;
+      turn.result_ok = event.ok ? 1 : 0;
+      turn.result_reason = event.reason;
+      turn.result_text = event.text === '' ? turn.result_text : event.text;
+      turn.model_turns = event.model_turns ?? turn.model_turns;
+      turn.tools_open = 0;
+      break;
+    case 'custom':
+      turn.unknown += 1;
+      break;
+    case 'status':
+    case 'error':
+      break;
+  }
+}
+
+/** The two places where a conversation's running total is kept: what it was before this turn, and now. */
+interface ThreadTotals {
+  base: TokenCounts;
+  last: TokenCounts;
+}
+
+function foldUsage(turn: TurnRow, before: TurnRow, mode: 'add' | 'turn' | 'thread', tokens: TokenCounts): void {
+  if (mode === 'thread') {
+    const stored = turn.thread_json === null ? null : (JSON.parse(turn.thread_json) as ThreadTotals);
+    // The row starts with the totals of the turn before; from then on `base` stays and `last` moves.
+    const isFirst = before.thread_json === turn.thread_json && sum(turn) === 0;
+    const base = stored === null ? null : isFirst ? stored.last : stored.base;
+    const counts = base ?? zero();
+    for (const key of TOKEN_KEYS) turn[key] = Math.max(0, tokens[key] - counts[key]);
+    turn.thread_json = JSON.stringify({ base: counts, last: tokens } satisfies ThreadTotals);
+    return;
+  }
+  for (const key of TOKEN_KEYS) turn[key] = mode === 'add' ? turn[key] + tokens[key] : tokens[key];
+}
+
+function zero(): TokenCounts {
+  return { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0 };
+}
+
+function sum(tokens: TokenCounts): number {
+  return TOKEN_KEYS.reduce((total, key) => total + tokens[key], 0);
+}
+
+function writeTurn(tx: Tx, turn: TurnRow): void {
+  tx.run(
+    `UPDATE turns SET stdout_offset = :stdout_offset, lines = :lines, malformed = :malformed, unknown = :unknown, events = :events,
+       first_event_at = :first_event_at, last_event_at = :last_event_at, result_at = :result_at, result_ok = :result_ok,
+       result_reason = :result_reason, result_text = :result_text, model_turns = :model_turns, tools_open = :tools_open,
+       limit_json = :limit_json, native_session_after = :native_session_after, input_tokens = :input_tokens,
+       output_tokens = :output_tokens, cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
+       reasoning_tokens = :reasoning_tokens, cost_micros = :cost_micros, thread_json = :thread_json
+     WHERE session_id = :session_id AND turn = :turn`,
+    {
+      session_id: turn.session_id,
+      turn: turn.turn,
+      stdout_offset: turn.stdout_offset,
+      lines: turn.lines,
+      malformed: turn.malformed,
+      unknown: turn.unknown,
+      events: turn.events,
+      first_event_at: turn.first_event_at,
+      last_event_at: turn.last_event_at,
+      result_at: turn.result_at,
+      result_ok: turn.result_ok,
+      result_reason: turn.result_reason,
+      result_text: turn.result_text,
+      model_turns: turn.model_turns,
+      tools_open: turn.tools_open,
+      limit_json: turn.limit_json,
+      native_session_after: turn.native_session_after,
+      input_tokens: turn.input_tokens,
+      output_tokens: turn.output_tokens,
+      cache_read_tokens: turn.cache_read_tokens,
+      cache_write_tokens: turn.cache_write_tokens,
+      reasoning_tokens: turn.reasoning_tokens,
+      cost_micros: turn.cost_micros,
+      thread_json: turn.thread_json,
+    },
+  );
+}
+
+function writeSession(tx: Tx, before: TurnRow, after: TurnRow, fold: SessionFold, now: number): void {
+  const delta = (key: keyof TokenCounts) => after[key] - before[key];
+  const cost = after.cost_micros === null ? null : after.cost_micros - (before.cost_micros ?? 0);
+  const row = tx.get<Pick<SessionRow, 'state' | 'native_session_id'>>(
+    `UPDATE sessions SET last_activity_at = coalesce(:at, last_activity_at), tool_calls = tool_calls + :tools,
+       input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,
+       cache_read_tokens = cache_read_tokens + :cache_read, cache_write_tokens = cache_write_tokens + :cache_write,
+       reasoning_tokens = reasoning_tokens + :reasoning,
+       cost_micros = CASE WHEN :cost IS NULL THEN cost_micros ELSE coalesce(cost_micros, 0) + :cost END,
+       native_session_id = coalesce(:native, native_session_id)
+     WHERE id = :id RETURNING state, native_session_id`,
+    {
+      id: after.session_id,
+      at: after.events > before.events ? now : null,
+      tools: fold.tools,
+      input: delta('input_tokens'),
+      output: delta('output_tokens'),
+      cache_read: delta('cache_read_tokens'),
+      cache_write: delta('cache_write_tokens'),
+      reasoning: delta('reasoning_tokens'),
+      cost,
+      native: fold.native,
+    },
+  );
+  if (row === null || after.events === before.events) return;
+  const expected = before.native_session_after ?? before.native_session_before;
+  if (fold.native !== null && expected !== null && expected !== fold.native) {
+    appendEvent(tx, {
+      session_id: after.session_id,
+      turn: after.turn,
+      type: 'warning',
+      level: 'warning',
+      data: { warning: 'resume_mismatch', expected, observed: fold.native },
+      at: now,
+    });
+  }
+  const event = row.state === 'booting' ? 'first_event' : row.state === 'stalled' ? 'progress' : null;
+  if (event !== null) transition(tx, { session_id: after.session_id, event, actor: 'supervisor', now, fence: after.turn });
+}

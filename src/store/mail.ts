@@ -1,0 +1,229 @@
+import { AppError } from '../model/error.ts';
+import { newId } from '../model/id.ts';
+import { type MailRow, type MailType, type NotificationRow, OPERATOR, type Priority } from '../model/mail.ts';
+import type { SessionRow } from '../model/session.ts';
+import type { Store, Tx } from './store.ts';
+
+export interface MailDraft {
+  from_name: string;
+  from_id: string | null;
+  to_name: string;
+  to_id: string | null;
+  type: MailType;
+  priority: Priority;
+  subject: string;
+  body: string;
+  payload_json: string | null;
+  reply_to?: MailRow | null;
+  sent_in_turn?: number | null;
+}
+
+export function insertMail(tx: Tx, draft: MailDraft, now: number): MailRow {
+  const id = newId('mail');
+  const row = tx.get<MailRow>(
+    `INSERT INTO mail (id, from_name, from_id, to_name, to_id, type, priority, subject, body, payload_json, thread_id,
+                       reply_to, sent_in_turn, created_at)
+     VALUES (:id, :from_name, :from_id, :to_name, :to_id, :type, :priority, :subject, :body, :payload_json, :thread_id,
+             :reply_to, :sent_in_turn, :now) RETURNING *`,
+    {
+      id,
+      from_name: draft.from_name,
+      from_id: draft.from_id,
+      to_name: draft.to_name,
+      to_id: draft.to_id,
+      type: draft.type,
+      priority: draft.priority,
+      subject: draft.subject,
+      body: draft.body,
+      payload_json: draft.payload_json,
+      thread_id: draft.reply_to?.thread_id ?? id,
+      reply_to: draft.reply_to?.id ?? null,
+      sent_in_turn: draft.sent_in_turn ?? null,
+      now,
+    },
+  );
+  if (row === null) throw new Error('the mail insert returned no row');
+  return row;
+}
+
+export interface Recipient {
+  name: string;
+  /** null for the operator. */
+  id: string | null;
+}
+
+/**
+ * Stores one mail per recipient in one transaction: all of them or none. Refuses ended recipients with advice (CX-57).
+ * When a live session sends a terminal mail in its turn, the contract is recorded as met in the same transaction.
+ */
+export async function sendMail(
+  store: Store,
+  input: {
+    draft: Omit<MailDraft, 'to_name' | 'to_id'>;
+    to: Recipient[];
+    sender: SessionRow | null;
+    is_terminal: boolean;
+    now: number;
+  },
+): Promise<MailRow[]> {
+  return store.write((tx) => {
+    const rows: MailRow[] = [];
+    const turn = input.sender === null ? null : currentTurn(tx, input.sender.id);
+    for (const recipient of input.to) {
+      if (recipient.id !== null) checkRecipient(tx, recipient.id);
+      rows.push(insertMail(tx, { ...input.draft, to_name: recipient.name, to_id: recipient.id, sent_in_turn: turn }, input.now));
+    }
+    if (input.sender !== null) recordSent(tx, input.sender.id, turn, input);
+    return rows;
+  });
+}
+
+function currentTurn(tx: Tx, session_id: string): number | null {
+  return tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :session_id AND ended_at IS NULL', { session_id })?.turn ?? null;
+}
+
+function recordSent(tx: Tx, session_id: string, turn: number | null, input: { draft: { type: MailType }; is_terminal: boolean; now: number }): void {
+  if (input.is_terminal) {
+    tx.run('UPDATE sessions SET contract_met_at = :now WHERE id = :session_id AND ended_at IS NULL', { now: input.now, session_id });
+  }
+  if (turn === null) return;
+  tx.run(
+    'UPDATE turns SET terminal_mail = terminal_mail + :terminal, handoffs = handoffs + :handoffs WHERE session_id = :session_id AND turn = :turn',
+    { terminal: input.is_terminal ? 1 : 0, handoffs: input.draft.type === 'task_handoff' ? 1 : 0, session_id, turn },
+  );
+}
+
+function checkRecipient(tx: Tx, id: string): void {
+  const row = tx.get<Pick<SessionRow, 'state' | 'name' | 'ended_at'>>('SELECT state, name, ended_at FROM sessions WHERE id = :id', { id });
+  if (row === null) throw new AppError('not_found', 'recipient_not_found', `No session ${id}.`);
+  if (row.ended_at === null) return;
+  const verb = row.state === 'zombie' || row.state === 'completed' ? 'recover' : 'resume';
+  throw new AppError('refused', 'recipient_ended', `${row.name} is ${row.state} and reads no mail.`, {
+    hint: `Bring it back first: drover ${verb} ${row.name}`,
+    preserved: 'no mail was stored',
+    recovery_commands: [`drover ${verb} ${row.name}`],
+  });
+}
+
+/** Live sessions by exact name. */
+export async function liveByName(store: Store, name: string): Promise<SessionRow | null> {
+  return store.read((tx) => tx.get<SessionRow>('SELECT * FROM sessions WHERE name = :name AND ended_at IS NULL', { name }));
+}
+
+export interface MailQuery {
+  /** Recipient: a session id, or null for the operator. Absent: everybody. */
+  to_id?: string | null;
+  from_id?: string;
+  unread?: boolean;
+  limit?: number;
+}
+
+/** Newest last. */
+export async function listMail(store: Store, query: MailQuery): Promise<MailRow[]> {
+  const where: string[] = [];
+  const params: Record<string, string | number> = { limit: query.limit ?? 200 };
+  if (query.to_id === null) {
+    where.push('to_id IS NULL AND to_name = :operator');
+    params.operator = OPERATOR;
+  } else if (query.to_id !== undefined) {
+    where.push('to_id = :to_id');
+    params.to_id = query.to_id;
+  }
+  if (query.from_id !== undefined) {
+    where.push('from_id = :from_id');
+    params.from_id = query.from_id;
+  }
+  if (query.unread) where.push('read_at IS NULL');
+  const clause = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
+  return store.read((tx) =>
+    tx.all<MailRow>(`SELECT * FROM (SELECT * FROM mail ${clause} ORDER BY seq DESC LIMIT :limit) ORDER BY seq`, params),
+  );
+}
+
+/** By id or unique prefix; null when there is none or more than one. */
+export async function findMail(store: Store, wanted: string): Promise<MailRow | null> {
+  const from = wanted.startsWith('mail-') ? wanted : `mail-${wanted}`;
+  const rows = await store.read((tx) =>
+    tx.all<MailRow>('SELECT * FROM mail WHERE id >= :from AND id < :below ORDER BY id LIMIT 2', { from, below: `${from}~` }),
+  );
+  return rows.length === 1 ? (rows[0] ?? null) : null;
+}
+
+/** The operator has seen it. Mail of sessions is read by their turns alone. */
+export async function markOperatorRead(store: Store, ids: readonly string[], now: number): Promise<number> {
+  return store.write((tx) => {
+    let changes = 0;
+    for (const id of ids) changes += tx.run('UPDATE mail SET read_at = :now WHERE id = :id AND to_id IS NULL AND read_at IS NULL', { now, id });
+    return changes;
+  });
+}
+
+const BATCH_BYTES = 512 * 1024;
+/** A result text has up to 4,096 characters. */
+const BATCH_NOTIFICATIONS = 64;
+
+export interface Claimed {
+  mails: MailRow[];
+  notifications: NotificationRow[];
+}
+
+/**
+ * Reserves what waits for `session_id` for one turn's prompt (I4): by priority, then arrival, up to 512 KiB, and the
+ * 64 oldest notifications. What does not fit waits for the next turn.
+ */
+export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
+  const waiting = tx.all<{ seq: number; size: number }>(
+    `SELECT seq, length(body) + length(subject) AS size FROM mail
+     WHERE to_id = :session_id AND read_at IS NULL AND delivered_turn IS NULL
+     ORDER BY CASE type WHEN 'task' THEN 0 ELSE 1 END,
+              CASE priority WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2 ELSE 3 END, seq`,
+    { session_id },
+  );
+  const mails: MailRow[] = [];
+  let bytes = 0;
+  for (const { seq, size } of waiting) {
+    bytes += size;
+    if (mails.length > 0 && bytes > BATCH_BYTES) break;
+    const row = tx.get<MailRow>('UPDATE mail SET delivered_turn = :turn, deliveries = deliveries + 1 WHERE seq = :seq RETURNING *', { turn, seq });
+    if (row) mails.push(row);
+  }
+  const notifications = tx.all<NotificationRow>(
+    `UPDATE notifications SET delivered_turn = :turn
+     WHERE seq IN (SELECT seq FROM notifications WHERE parent_id = :session_id AND delivered_at IS NULL AND delivered_turn IS NULL
+                   ORDER BY seq LIMIT :limit) RETURNING *`,
+    { turn, session_id, limit: BATCH_NOTIFICATIONS },
+  );
+  return { mails, notifications: notifications.sort((a, b) => a.seq - b.seq) };
+}
+
+/** Read only after a clean turn, released after any other (I5). */
+export function settleInput(tx: Tx, session_id: string, turn: number, how: 'confirm' | 'release', now: number): void {
+  const params = { session_id, turn, now };
+  if (how === 'confirm') {
+    tx.run('UPDATE mail SET read_at = :now WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL', params);
+    tx.run('UPDATE notifications SET delivered_at = :now WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL', params);
+  } else {
+    const { now: _unused, ...key } = params;
+    tx.run('UPDATE mail SET delivered_turn = NULL WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL', key);
+    tx.run('UPDATE notifications SET delivered_turn = NULL WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL', key);
+  }
+}
+
+export function hasInput(tx: Tx, session_id: string): boolean {
+  return (
+    tx.get(
+      `SELECT 1 FROM mail WHERE to_id = :session_id AND read_at IS NULL AND delivered_turn IS NULL
+       UNION ALL
+       SELECT 1 FROM notifications WHERE parent_id = :session_id AND delivered_at IS NULL AND delivered_turn IS NULL LIMIT 1`,
+      { session_id },
+    ) !== null
+  );
+}
+
+/** The agent asks for its mail in the middle of a turn: what waits is reserved for that turn (settled with it). */
+export async function claimNow(store: Store, session_id: string): Promise<Claimed & { turn: number | null }> {
+  return store.write((tx) => {
+    const turn = currentTurn(tx, session_id);
+    return turn === null ? { mails: [], notifications: [], turn } : { ...claimInput(tx, session_id, turn), turn };
+  });
+}

@@ -1,0 +1,118 @@
+import { Database } from 'bun:sqlite';
+import { AppError } from '../model/error.ts';
+import { MIGRATIONS } from './schema.ts';
+import { Store, type StoreOptions, storeError } from './store.ts';
+
+export interface OpenOptions extends StoreOptions {
+  path: string;
+  /** `full` for everything that is acknowledged to anybody, `normal` for ingest (ARCHITECTURE §2 Durability). */
+  durability: 'full' | 'normal';
+  /** How long SQLite itself may block the thread. The supervisor passes 50. */
+  busy_timeout_ms?: number;
+}
+
+/**
+ * Opens the one database, creates or migrates it. `busy_timeout` comes first (CX-59), and the whole first open happens
+ * behind the gate, because setting WAL ignores the busy timeout.
+ * Throws `schema_newer` (69) when a newer drover wrote it.
+ */
+export async function openStore(options: OpenOptions): Promise<Store> {
+  const leave = await enterGate(options);
+  try {
+    const db = new Database(options.path, { create: true, readwrite: true, strict: true });
+    try {
+      db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
+      refuseNewer(userVersion(db));
+      prepare(db, options);
+      migrate(db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+    return new Store(db, options);
+  } catch (error) {
+    throw storeError(error);
+  } finally {
+    leave();
+  }
+}
+
+/**
+ * Opens an existing database for reading: no gate, no pragma that writes. `null` when there is none yet, so that a read
+ * verb on a fresh machine creates nothing (H-09). An older schema is migrated first.
+ * Throws like `openStore`.
+ */
+export async function openReader(options: Omit<OpenOptions, 'durability'>): Promise<Store | null> {
+  if (!(await Bun.file(options.path).exists())) return null;
+  const reader = readerOf(options);
+  return reader ?? openStore({ ...options, durability: 'full' });
+}
+
+/** `null`: its schema is another one. */
+function readerOf(options: Omit<OpenOptions, 'durability'>): Store | null {
+  try {
+    const db = new Database(options.path, { create: false, readwrite: true, strict: true });
+    try {
+      db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
+      if (userVersion(db) === MIGRATIONS.length) return new Store(db, options);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+    db.close();
+    return null;
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+async function enterGate({ gate, clock, wait_ms = 5_000 }: StoreOptions): Promise<() => void> {
+  const deadline = clock.monotonic() + wait_ms;
+  for (;;) {
+    const leave = gate.tryEnter();
+    if (leave !== null) return leave;
+    if (clock.monotonic() >= deadline) {
+      throw new AppError('parked', 'store_busy', 'The database is being written by another process for too long.', {
+        hint: 'Try again in a moment.',
+        preserved: 'nothing was written',
+      });
+    }
+    await clock.sleep(1 + Math.random() * 4);
+  }
+}
+
+function prepare(db: Database, options: OpenOptions): void {
+  db.run('PRAGMA journal_mode = WAL');
+  db.run(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`);
+  db.run('PRAGMA foreign_keys = ON');
+  db.run('PRAGMA trusted_schema = OFF');
+  db.run('PRAGMA wal_autocheckpoint = 1000');
+}
+
+function migrate(db: Database): void {
+  if (userVersion(db) === MIGRATIONS.length) return;
+  db.run('BEGIN IMMEDIATE');
+  try {
+    // Read again: whoever held the lock before may have been another drover, even a newer one.
+    const version = userVersion(db);
+    refuseNewer(version);
+    for (const step of MIGRATIONS.slice(version)) db.run(step);
+    db.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    db.run('COMMIT');
+  } catch (error) {
+    if (db.inTransaction) db.run('ROLLBACK');
+    throw error;
+  }
+}
+
+function refuseNewer(version: number): void {
+  if (version <= MIGRATIONS.length) return;
+  throw new AppError('unavailable', 'schema_newer', `The database is of schema ${version}, this drover knows ${MIGRATIONS.length}.`, {
+    hint: 'Use the newer drover that wrote it, or point DROVER_HOME to another directory.',
+    preserved: 'nothing was changed',
+  });
+}
+
+function userVersion(db: Database): number {
+  return (db.query('PRAGMA user_version').get() as { user_version: number }).user_version;
+}

@@ -1,0 +1,156 @@
+import { AppError } from '../model/error.ts';
+import { NAME, newId } from '../model/id.ts';
+import type { Store, Tx } from './store.ts';
+
+/**
+ * One row of `runs` with what is derived at read time (O-19, O-20, I16): `agent_count` counts every session of the run,
+ * the coordinator included; the coordinator is its newest session of that role.
+ */
+export interface RunRow {
+  id: string;
+  name: string;
+  status: 'active' | 'completed' | 'failed';
+  started_at: number;
+  completed_at: number | null;
+  agent_count: number;
+  /** Sessions of it that have not ended. */
+  live_count: number;
+  coordinator_session_id: string | null;
+  coordinator_name: string | null;
+}
+
+const COORDINATOR = `(SELECT s.id FROM sessions AS s WHERE s.run_id = runs.id AND s.role = 'coordinator' ORDER BY s.created_at DESC, s.id LIMIT 1)`;
+
+const SELECT_RUN = `SELECT runs.*,
+  (SELECT count(*) FROM sessions AS s WHERE s.run_id = runs.id) AS agent_count,
+  (SELECT count(*) FROM sessions AS s WHERE s.run_id = runs.id AND s.ended_at IS NULL) AS live_count,
+  ${COORDINATOR} AS coordinator_session_id,
+  (SELECT c.name FROM sessions AS c WHERE c.id = ${COORDINATOR}) AS coordinator_name
+  FROM runs`;
+
+/** A taken id is never reused: another one is made (O-19, H-05). */
+function insertRun(tx: Tx, name: string, now: number, new_id: () => string): string {
+  for (;;) {
+    const made = tx.get<{ id: string }>(
+      `INSERT INTO runs (id, name, status, started_at) VALUES (:id, :name, 'active', :now) ON CONFLICT (id) DO NOTHING RETURNING id`,
+      { id: new_id(), name, now },
+    );
+    if (made !== null) return made.id;
+  }
+}
+
+function readRun(tx: Tx, id: string): RunRow | null {
+  return tx.get<RunRow>(`${SELECT_RUN} WHERE id = :id`, { id });
+}
+
+/** The active run that was started last; with `coordinator`, of those whose coordinator has that name (O-23). */
+export async function activeRun(store: Store, coordinator?: string): Promise<RunRow | null> {
+  return store.read((tx) =>
+    coordinator === undefined
+      ? tx.get<RunRow>(`${SELECT_RUN} WHERE status = 'active' ORDER BY started_at DESC, id LIMIT 1`)
+      : tx.get<RunRow>(
+          `SELECT * FROM (${SELECT_RUN} WHERE status = 'active') WHERE coordinator_name = :coordinator ORDER BY started_at DESC, id LIMIT 1`,
+          { coordinator },
+        ),
+  );
+}
+
+/** Newest first (O-24). */
+export async function listRuns(
+  store: Store,
+  filter: { status?: RunRow['status']; limit?: number } = {},
+): Promise<RunRow[]> {
+  const where = filter.status === undefined ? '' : 'WHERE status = :status';
+  return store.read((tx) =>
+    tx.all<RunRow>(`${SELECT_RUN} ${where} ORDER BY started_at DESC, id LIMIT :limit`, {
+      limit: filter.limit ?? 1_000,
+      ...(filter.status === undefined ? {} : { status: filter.status }),
+    }),
+  );
+}
+
+/**
+ * A run by id, name (the active one before ended ones, then newest), unique id prefix, or `latest`.
+ * Throws `run_not_found` (4), `run_ambiguous` (2).
+ */
+export async function findRun(store: Store, wanted: string): Promise<RunRow> {
+  const found = await store.read((tx) => candidates(tx, wanted));
+  if (found.length === 1 && found[0]) return found[0];
+  if (found.length === 0) {
+    throw new AppError('not_found', 'run_not_found', `Run not found: ${wanted}`, {
+      hint: '`drover run list` shows all.',
+    });
+  }
+  throw new AppError('usage', 'run_ambiguous', `${wanted} is the beginning of ${found.length} run ids.`, {
+    hint: `Give more of it: ${found.map((row) => `${row.id} (${row.name})`).join(', ')}`,
+    data: { candidates: found.map((row) => ({ id: row.id, name: row.name, status: row.status })) },
+  });
+}
+
+function candidates(tx: Tx, wanted: string): RunRow[] {
+  if (wanted === 'latest') return tx.all<RunRow>(`${SELECT_RUN} ORDER BY started_at DESC, id LIMIT 1`);
+  const exact = readRun(tx, wanted);
+  if (exact !== null) return [exact];
+  const named = tx.all<RunRow>(
+    `${SELECT_RUN} WHERE name = :wanted ORDER BY (status = 'active') DESC, started_at DESC, id LIMIT 1`,
+    { wanted },
+  );
+  if (named.length > 0) return named;
+  if (wanted.length < 4 || !/^[a-z0-9-]+$/.test(wanted)) return [];
+  const from = wanted.startsWith('run-') ? wanted : `run-${wanted}`;
+  return tx.all<RunRow>(`${SELECT_RUN} WHERE id >= :from AND id < :below ORDER BY id LIMIT 10`, {
+    from,
+    below: `${from}~`,
+  });
+}
+
+/** Ends an active run; null when it is unknown or was ended before: an ended run keeps its first end (O-25). */
+export async function completeRun(
+  store: Store,
+  input: { id: string; status: 'completed' | 'failed'; now: number },
+): Promise<RunRow | null> {
+  return store.write((tx) => {
+    const changed = tx.run(
+      `UPDATE runs SET status = :status, completed_at = :now WHERE id = :id AND status = 'active'`,
+      input,
+    );
+    return changed === 1 ? readRun(tx, input.id) : null;
+  });
+}
+
+const RUN_ID = /^run-[a-z2-7]{20}$/;
+
+/**
+ * The id of the active run that `wanted` (id or name) means; a name that no active run has starts one.
+ * Throws `run_ended` (3), `run_not_found` (4) for an id nobody has, `run_name_invalid` (2).
+ */
+export async function ensureRun(
+  store: Store,
+  wanted: string,
+  now: number,
+  new_id: () => string = () => newId('run'),
+): Promise<string> {
+  return store.write((tx) => {
+    const known =
+      readRun(tx, wanted) ?? tx.get<RunRow>(`${SELECT_RUN} WHERE name = :wanted AND status = 'active'`, { wanted });
+    if (known?.status === 'active') return known.id;
+    const preserved = 'nothing was stored';
+    if (known) {
+      const message = `The run ${known.name} (${known.id}) is ${known.status}.`;
+      throw new AppError('refused', 'run_ended', message, { hint: 'Give the name of a new run.', preserved });
+    }
+    if (RUN_ID.test(wanted)) {
+      throw new AppError('not_found', 'run_not_found', `Run not found: ${wanted}`, {
+        hint: '`drover run list` shows all.',
+        preserved,
+      });
+    }
+    if (!NAME.test(wanted) || wanted === 'latest') {
+      throw new AppError('usage', 'run_name_invalid', `Not usable as the name of a run: ${JSON.stringify(wanted)}`, {
+        hint: 'Lowercase letters, digits, dots and dashes, at most 64; not "latest".',
+        preserved,
+      });
+    }
+    return insertRun(tx, wanted, now, new_id);
+  });
+}

@@ -1,0 +1,202 @@
+import { AppError } from '../model/error.ts';
+import { isTerminal, type SessionRow, type SessionState } from '../model/session.ts';
+import { appendEvent } from './event.ts';
+import { insertMail, type MailDraft } from './mail.ts';
+import type { Params, Store, Tx } from './store.ts';
+
+/** Columns of a new session; the rest have defaults. */
+export type NewSession = Pick<
+  SessionRow,
+  | 'id'
+  | 'name'
+  | 'role'
+  | 'harness'
+  | 'task'
+  | 'project'
+  | 'task_group'
+  | 'profile_name'
+  | 'profile_json'
+  | 'model'
+  | 'repo_root'
+  | 'working_dir'
+  | 'branch'
+  | 'base_ref'
+  | 'parent_id'
+  | 'depth'
+  | 'run_id'
+  | 'recovered_from'
+  | 'native_session_id'
+  | 'worktree_path'
+  | 'max_turns'
+  | 'timeout_ms'
+  | 'prompt_version'
+>;
+
+const NEW_COLUMNS: readonly (keyof NewSession)[] = [
+  'id', 'name', 'role', 'harness', 'task', 'project', 'task_group', 'profile_name', 'profile_json', 'model', 'repo_root',
+  'working_dir', 'branch', 'base_ref', 'parent_id', 'depth', 'run_id', 'recovered_from', 'native_session_id',
+  'worktree_path', 'max_turns', 'timeout_ms', 'prompt_version',
+];
+
+export interface SlingLimits {
+  max_children: number;
+}
+
+/**
+ * Stores a session as `queued` with its brief as first mail, in one transaction (E-008, ARCHITECTURE §5 sling).
+ *
+ * A taken `name` of a live session gets `-2`, `-3` … unless the person chose it (`name_taken`); an id that exists is
+ * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children` (all 3).
+ */
+export async function insertSession(
+  store: Store,
+  input: { draft: NewSession; brief: Omit<MailDraft, 'to_id' | 'to_name'>; is_name_chosen: boolean; limits: SlingLimits; new_id: () => string; now: number },
+): Promise<SessionRow> {
+  return store.write((tx) => {
+    if (input.draft.parent_id !== null) checkParent(tx, input.draft.parent_id, input.limits);
+    const name = freeName(tx, input.draft.name, input.is_name_chosen);
+    let row: SessionRow | null = null;
+    for (let id = input.draft.id; row === null; id = input.new_id()) {
+      row = tx.get<SessionRow>(
+        `INSERT INTO sessions (${NEW_COLUMNS.join(', ')}, state, created_at, updated_at)
+         VALUES (${NEW_COLUMNS.map((column) => `:${column}`).join(', ')}, 'queued', :now, :now)
+         ON CONFLICT (id) DO NOTHING RETURNING *`,
+        { ...pick(input.draft), id, name, now: input.now },
+      );
+    }
+    tx.run(
+      `INSERT INTO state_log (session_id, from_state, to_state, event, actor, reason, turn, at)
+       VALUES (:id, NULL, 'queued', 'sling', 'cli', NULL, 0, :now)`,
+      { id: row.id, now: input.now },
+    );
+    insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
+    appendEvent(tx, { session_id: row.id, turn: null, type: 'sling', data: { harness: row.harness, role: row.role }, at: input.now });
+    return row;
+  });
+}
+
+function pick(draft: NewSession): Params {
+  return Object.fromEntries(NEW_COLUMNS.map((column) => [column, draft[column]]));
+}
+
+function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {
+  const parent = tx.get<{ ended_at: number | null; name: string }>('SELECT ended_at, name FROM sessions WHERE id = :parent_id', { parent_id });
+  if (parent === null || parent.ended_at !== null) {
+    throw new AppError('refused', 'parent_ended', `The parent session ${parent?.name ?? parent_id} has ended.`, {
+      hint: 'Resume the parent first, or sling without --parent.',
+      preserved: 'nothing was stored',
+    });
+  }
+  const children = tx.get<{ n: number }>('SELECT count(*) AS n FROM sessions WHERE parent_id = :parent_id AND ended_at IS NULL', { parent_id });
+  if ((children?.n ?? 0) >= limits.max_children) {
+    throw new AppError('refused', 'too_many_children', `${parent.name} already has ${children?.n} live children.`, {
+      hint: 'Wait for one to end, or raise max_children in the config.',
+      preserved: 'nothing was stored',
+    });
+  }
+}
+
+function freeName(tx: Tx, wanted: string, isChosen: boolean): string {
+  const taken = (name: string) => tx.get('SELECT 1 FROM sessions WHERE name = :name AND ended_at IS NULL', { name }) !== null;
+  if (!taken(wanted)) return wanted;
+  if (isChosen) {
+    throw new AppError('refused', 'name_taken', `A live session is already called ${wanted}.`, {
+      hint: 'Choose another --name, or stop that session first.',
+      preserved: 'nothing was stored',
+      recovery_commands: [`drover show ${wanted}`],
+    });
+  }
+  for (let n = 2; ; n++) if (!taken(`${wanted}-${n}`)) return `${wanted}-${n}`;
+}
+
+export async function getSession(store: Store, id: string): Promise<SessionRow | null> {
+  return store.read((tx) => readSession(tx, id));
+}
+
+/** For use inside another transaction. */
+export function readSession(tx: Tx, id: string): SessionRow | null {
+  return tx.get<SessionRow>('SELECT * FROM sessions WHERE id = :id', { id });
+}
+
+/**
+ * A session by id, unique id prefix of at least 4 characters, name (live before ended, then newest), or `latest`
+ * (E-020, CX-46). Throws `session_not_found` (4) and `session_ambiguous` (2) with the candidates.
+ */
+export async function findSession(store: Store, wanted: string, repo_root: string | null): Promise<SessionRow> {
+  const found = await store.read((tx) => candidates(tx, wanted, repo_root));
+  if (found.length === 1 && found[0]) return found[0];
+  if (found.length === 0) {
+    throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`, {
+      hint: '`drover status --all` lists every session.',
+    });
+  }
+  throw new AppError('usage', 'session_ambiguous', `${wanted} is the beginning of ${found.length} session ids.`, {
+    hint: `Give more of it: ${found.map((row) => `${row.id} (${row.name})`).join(', ')}`,
+    data: { candidates: found.map((row) => ({ id: row.id, name: row.name, state: row.state })) },
+  });
+}
+
+function candidates(tx: Tx, wanted: string, repo_root: string | null): SessionRow[] {
+  if (wanted === 'latest') {
+    const where = repo_root === null ? '' : 'WHERE repo_root = :repo_root';
+    return tx.all<SessionRow>(
+      `SELECT * FROM sessions ${where} ORDER BY updated_at DESC, id LIMIT 1`,
+      repo_root === null ? {} : { repo_root },
+    );
+  }
+  const exact = tx.all<SessionRow>('SELECT * FROM sessions WHERE id = :wanted', { wanted });
+  if (exact.length > 0) return exact;
+  const named = tx.all<SessionRow>(
+    'SELECT * FROM sessions WHERE name = :wanted ORDER BY (ended_at IS NULL) DESC, updated_at DESC, id LIMIT 1',
+    { wanted },
+  );
+  if (named.length > 0) return named;
+  if (wanted.length < 4 || !/^[a-z0-9-]+$/.test(wanted)) return [];
+  const from = wanted.startsWith('agent-') ? wanted : `agent-${wanted}`;
+  return tx.all<SessionRow>('SELECT * FROM sessions WHERE id >= :from AND id < :below ORDER BY id LIMIT 10', {
+    from,
+    below: `${from}~`,
+  });
+}
+
+export interface SessionFilter {
+  repo_root?: string | null;
+  states?: readonly SessionState[];
+  parent_id?: string;
+  run_id?: string;
+  limit?: number;
+}
+
+/** Newest first. `repo_root` null or absent: all repositories. */
+export async function listSessions(store: Store, filter: SessionFilter): Promise<SessionRow[]> {
+  const where: string[] = [];
+  const params: Record<string, string | number> = { limit: filter.limit ?? 10_000 };
+  const isLiveOnly = filter.states?.every((state) => !isTerminal(state)) ?? false;
+  if (filter.repo_root) {
+    // Few sessions live and a repository has many: the plus keeps its index from being preferred to that of the living.
+    where.push(isLiveOnly ? '+repo_root = :repo_root' : 'repo_root = :repo_root');
+    params.repo_root = filter.repo_root;
+  }
+  if (filter.parent_id) {
+    where.push('parent_id = :parent_id');
+    params.parent_id = filter.parent_id;
+  }
+  if (filter.run_id) {
+    where.push('run_id = :run_id');
+    params.run_id = filter.run_id;
+  }
+  if (filter.states) {
+    where.push(`state IN (${filter.states.map((_, i) => `:state${i}`).join(',')})`);
+    filter.states.forEach((state, i) => {
+      params[`state${i}`] = state;
+    });
+    if (isLiveOnly) where.push('ended_at IS NULL');
+  }
+  const clause = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
+  return store.read((tx) => tx.all<SessionRow>(`SELECT * FROM sessions ${clause} ORDER BY created_at DESC, id LIMIT :limit`, params));
+}
+
+/** The session a token belongs to, while it lives. */
+export async function sessionByToken(store: Store, token_hash: string): Promise<SessionRow | null> {
+  return store.read((tx) => tx.get<SessionRow>('SELECT * FROM sessions WHERE token_hash = :token_hash AND ended_at IS NULL', { token_hash }));
+}

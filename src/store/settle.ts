@@ -1,0 +1,319 @@
+import type { HarnessEvent, Limit } from '../model/harness.ts';
+import { MAIL_SUBJECT_LIMIT, type MailRow, SYSTEM } from '../model/mail.ts';
+import { type Settlement, settle } from '../model/settle.ts';
+import { type Actor, isTerminal, type SessionRow } from '../model/session.ts';
+import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow } from '../model/turn.ts';
+import { appendEvent } from './event.ts';
+import { hasInput, insertMail, settleInput } from './mail.ts';
+import { readSession } from './session.ts';
+import type { Store, Tx } from './store.ts';
+import { transition } from './transition.ts';
+
+export interface SettleInput {
+  session_id: string;
+  turn: number;
+  /** null: the process vanished without a status. */
+  exit: { code: number | null; signal: string | null } | null;
+  tree_empty: boolean;
+  survivors: number;
+  /** What the adapter says of the exit as a whole. */
+  exit_events: HarnessEvent[];
+  /** From the session's role. */
+  has_contract: boolean;
+  is_persistent: boolean;
+  contract_hint: string;
+  max_attempts: number;
+  backoff_ms: number;
+  backoff_cap_ms: number;
+  now: number;
+}
+
+export interface Settled {
+  session: SessionRow;
+  verdict: OutcomeVerdict;
+  settlement: Settlement;
+  /** False: the session's state had already been decided by somebody else (e.g. `stop`). */
+  moved: boolean;
+}
+
+/**
+ * Ends a turn: outcome, mail confirmed or released, next state, terminal effects and notification of the parent, in
+ * one transaction (MODEL §2.4, §2.6, I15). `null` when the turn was settled before.
+ */
+export async function settleTurn(store: Store, input: SettleInput): Promise<Settled | null> {
+  return store.write((tx) => {
+    const turn = tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :id AND turn = :turn AND ended_at IS NULL', {
+      id: input.session_id,
+      turn: input.turn,
+    });
+    const session = readSession(tx, input.session_id);
+    if (turn === null || session === null) return null;
+    applyExitEvents(tx, turn, input);
+    const limit = turn.limit_json === null ? null : (JSON.parse(turn.limit_json) as Limit);
+    const verdict = outcomeOf({
+      end_cause: turn.end_cause,
+      exit: input.exit,
+      result_ok: turn.result_ok === null ? null : turn.result_ok === 1,
+      result_reason: turn.result_reason,
+      model_turns: turn.model_turns,
+      handoffs: turn.handoffs,
+      tree_empty: input.tree_empty,
+      limit,
+    });
+    closeTurn(tx, turn, verdict, input);
+    const settlement = settle({
+      verdict,
+      saw_event: session.state !== 'booting',
+      has_contract: input.has_contract,
+      contract_met: session.contract_met_at !== null,
+      is_persistent: input.is_persistent,
+      has_input: hasInput(tx, session.id),
+      awaits_others: awaitsOthers(tx, session.id),
+      is_reminded: session.is_reminded === 1,
+      has_evidence: turn.terminal_mail > 0 && turn.result_ok === 1,
+      attempt: session.attempt,
+      max_attempts: input.max_attempts,
+      limit,
+      now: input.now,
+      backoff_ms: input.backoff_ms,
+      backoff_cap_ms: input.backoff_cap_ms,
+    });
+    settleInput(tx, session.id, turn.turn, settlement.mail, input.now);
+    const moved = applySettlement(tx, { session, turn, verdict, settlement, input });
+    return { session: readSession(tx, session.id) ?? session, verdict, settlement, moved };
+  });
+}
+
+/** Facts that only the exit tells (exit codes, standard error) join the turn before it is judged. */
+function applyExitEvents(tx: Tx, turn: TurnRow, input: SettleInput): void {
+  for (const event of input.exit_events) {
+    const { type, ...data } = event;
+    appendEvent(tx, { session_id: turn.session_id, turn: turn.turn, type, level: type === 'error' ? 'error' : 'warning', data, at: input.now });
+    if (event.type === 'limit') turn.limit_json = JSON.stringify(event.limit);
+    if (event.type === 'result') {
+      turn.result_ok = event.ok ? 1 : 0;
+      turn.result_reason = event.reason;
+    }
+  }
+}
+
+function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: SettleInput): void {
+  tx.run(
+    `UPDATE turns SET ended_at = :now, outcome = :outcome, reason = :reason, exit_code = :code, exit_signal = :signal,
+       tree_empty = :tree_empty, survivors = :survivors, limit_json = :limit_json, result_ok = :result_ok,
+       result_reason = :result_reason
+     WHERE session_id = :id AND turn = :turn`,
+    {
+      id: turn.session_id,
+      turn: turn.turn,
+      now: input.now,
+      outcome: verdict.outcome,
+      reason: verdict.reason,
+      code: input.exit?.code ?? null,
+      signal: input.exit?.signal ?? null,
+      tree_empty: input.tree_empty ? 1 : 0,
+      survivors: input.survivors,
+      limit_json: turn.limit_json,
+      result_ok: turn.result_ok,
+      result_reason: turn.result_reason,
+    },
+  );
+  appendEvent(tx, { session_id: turn.session_id, turn: turn.turn, type: 'turn_end', data: { ...verdict, exit: input.exit }, at: input.now });
+}
+
+function awaitsOthers(tx: Tx, session_id: string): boolean {
+  return (
+    tx.get(
+      `SELECT 1 FROM sessions WHERE parent_id = :session_id AND ended_at IS NULL
+       UNION ALL
+       SELECT 1 FROM mail q WHERE q.from_id = :session_id AND q.type IN ('question', 'decision_gate')
+         AND NOT EXISTS (SELECT 1 FROM mail a WHERE a.thread_id = q.thread_id AND a.to_id = :session_id AND a.seq > q.seq) LIMIT 1`,
+      { session_id },
+    ) !== null
+  );
+}
+
+interface Ending {
+  session: SessionRow;
+  turn: TurnRow;
+  verdict: OutcomeVerdict;
+  settlement: Settlement;
+  input: SettleInput;
+}
+
+function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: Ending): boolean {
+  const set = {
+    attempt: isSuccess(verdict.outcome) ? 0 : settlement.attempt,
+    next_turn_at: settlement.next_turn_at,
+    ...(settlement.remind ? { is_reminded: 1 } : {}),
+    ...(settlement.event === 'park'
+      ? { parked_reason: settlement.parked_reason, parked_evidence: turn.limit_json, resume_at: settlement.resume_at }
+      : {}),
+    ...(turn.result_text === null ? {} : { result_text: turn.result_text }),
+    ...(verdict.outcome === 'cancelled' && turn.end_cause !== null ? { interrupt_reason: session.interrupt_reason ?? turn.end_cause } : {}),
+  };
+  const moved = transition(tx, {
+    session_id: session.id,
+    event: settlement.event,
+    actor: 'supervisor',
+    now: input.now,
+    reason: settlement.reason,
+    fence: turn.turn,
+    set,
+  });
+  if (!moved.ok) return false;
+  if (settlement.remind) {
+    insertMail(
+      tx,
+      {
+        from_name: SYSTEM,
+        from_id: null,
+        to_name: session.name,
+        to_id: session.id,
+        type: 'reminder',
+        priority: 'high',
+        subject: 'Your work is not reported as done yet',
+        body: input.contract_hint,
+        payload_json: null,
+      },
+      input.now,
+    );
+  }
+  if (isTerminal(moved.row.state)) {
+    endEffects(tx, moved.row, {
+      now: input.now,
+      died: settlement.died,
+      reason: settlement.reason,
+      terminated_by: settlement.event === 'bury' ? 'tier0' : 'runner',
+    });
+  }
+  return true;
+}
+
+export interface EndEffects {
+  now: number;
+  /** Tell the parent by `worker_died` as well. */
+  died: boolean;
+  reason: string;
+  terminated_by: 'tier0' | 'tier1' | 'runner';
+}
+
+/**
+ * What goes with every terminal state, in the transaction of its transition (MODEL §2.4): one notification for the
+ * parent per death (I15), and a `worker_died` mail when it died rather than finished (O-31, O-32).
+ */
+export function endEffects(tx: Tx, row: SessionRow, effects: EndEffects): void {
+  tx.run('UPDATE sessions SET death_no = death_no + 1 WHERE id = :id', { id: row.id });
+  answerForTheDead(tx, row, effects.now);
+  if (row.parent_id === null) return;
+  const parent = readSession(tx, row.parent_id);
+  // A parent that was stopped or failed may be resumed, and must learn then what became of its children.
+  if (parent === null || parent.state === 'completed' || parent.state === 'zombie') return;
+  const isFailed = row.state !== 'completed';
+  tx.run(
+    `INSERT INTO notifications (parent_id, child_id, child_name, death_no, is_failed, body, created_at)
+     VALUES (:parent_id, :child_id, :child_name, :death_no, :is_failed, :body, :now) ON CONFLICT (child_id, death_no) DO NOTHING`,
+    {
+      parent_id: parent.id,
+      child_id: row.id,
+      child_name: row.name,
+      death_no: row.death_no + 1,
+      is_failed: isFailed ? 1 : 0,
+      body: isFailed ? `${row.state}: ${effects.reason}` : (row.result_text ?? 'done'),
+      now: effects.now,
+    },
+  );
+  if (!effects.died) return;
+  const payload = {
+    agentName: row.name,
+    capability: row.role,
+    taskId: row.id,
+    reason: effects.reason,
+    lastActivity: row.last_activity_at === null ? null : new Date(row.last_activity_at).toISOString(),
+    terminatedBy: effects.terminated_by,
+  };
+  insertMail(
+    tx,
+    {
+      from_name: row.name,
+      from_id: row.id,
+      to_name: parent.name,
+      to_id: parent.id,
+      type: 'worker_died',
+      priority: 'high',
+      subject: `${row.name} ended: ${effects.reason}`,
+      body: `The session ${row.name} (${row.role}) is ${row.state}: ${effects.reason}.`,
+      payload_json: JSON.stringify(payload),
+    },
+    effects.now,
+  );
+}
+
+/** Who waits for an answer of a session that has ended would wait for ever: it is told in the same thread. */
+function answerForTheDead(tx: Tx, row: SessionRow, now: number): void {
+  const open = tx.all<MailRow>(
+    `SELECT q.* FROM mail q JOIN sessions s ON s.id = q.from_id
+     WHERE q.to_id = :id AND q.type IN ('question', 'decision_gate') AND s.ended_at IS NULL
+       AND NOT EXISTS (SELECT 1 FROM mail a WHERE a.to_id = q.from_id AND a.thread_id = q.thread_id AND a.seq > q.seq)
+     ORDER BY q.seq`,
+    { id: row.id },
+  );
+  for (const question of open) {
+    const draft = { from_name: SYSTEM, from_id: null, to_name: question.from_name, to_id: question.from_id };
+    const subject = `No answer: ${row.name} is ${row.state}`.slice(0, MAIL_SUBJECT_LIMIT);
+    const body = `${row.name} ended before it answered "${question.subject}". Go on without, or ask somebody else.`;
+    insertMail(tx, { ...draft, type: 'error', priority: 'high', subject, body, payload_json: null, reply_to: question }, now);
+  }
+}
+
+/**
+ * Ends a session that has no turn to settle, or ahead of its turn: `stop`, spawn errors, the watchdog's `bury`.
+ * A turn that is still open is marked to be ended. Returns the row, or null when the state did not allow it (somebody
+ * was first).
+ */
+export async function endSession(
+  store: Store,
+  input: {
+    session_id: string;
+    event: 'stop' | 'fail' | 'bury' | 'clean';
+    actor: Actor;
+    reason: string;
+    fence?: number;
+    died: boolean;
+    terminated_by?: EndEffects['terminated_by'];
+    now: number;
+  },
+): Promise<SessionRow | null> {
+  return store.write((tx) => {
+    const moved = transition(tx, input);
+    if (!moved.ok) return null;
+    tx.run("UPDATE turns SET end_cause = coalesce(end_cause, :cause) WHERE session_id = :id AND ended_at IS NULL", {
+      id: input.session_id,
+      cause: input.event === 'stop' ? 'stop' : 'stuck',
+    });
+    if (moved.prev !== 'zombie') {
+      endEffects(tx, moved.row, { now: input.now, died: input.died, reason: input.reason, terminated_by: input.terminated_by ?? 'runner' });
+    }
+    return moved.row;
+  });
+}
+
+/**
+ * A claimed turn whose process could not be started: the turn is closed, its mail released and the session failed with
+ * the reason, in one transaction (E-009, CX-34).
+ */
+export async function abortTurn(store: Store, input: { session_id: string; turn: number; reason: string; now: number }): Promise<boolean> {
+  return store.write((tx) => {
+    const closed = tx.run(
+      `UPDATE turns SET ended_at = :now, outcome = 'crashed', reason = :reason, tree_empty = 1
+       WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL`,
+      input,
+    );
+    if (closed === 0) return false;
+    settleInput(tx, input.session_id, input.turn, 'release', input.now);
+    appendEvent(tx, { session_id: input.session_id, turn: input.turn, type: 'error', level: 'error', data: { message: input.reason }, at: input.now });
+    const moved = transition(tx, { session_id: input.session_id, event: 'fail', actor: 'supervisor', now: input.now, reason: input.reason, fence: input.turn });
+    if (moved.ok) endEffects(tx, moved.row, { now: input.now, died: true, reason: input.reason, terminated_by: 'runner' });
+    return true;
+  });
+}

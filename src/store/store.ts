@@ -1,0 +1,169 @@
+import type { Database, SQLQueryBindings, Statement } from 'bun:sqlite';
+import type { Clock } from '../model/clock.ts';
+import { AppError } from '../model/error.ts';
+import type { Gate } from '../model/gate.ts';
+
+export type Params = Record<string, SQLQueryBindings>;
+
+/** What runs inside one transaction. Statements are prepared once per connection. */
+export class Tx {
+  readonly #db: Database;
+  readonly #statements = new Map<string, Statement>();
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  #statement(sql: string): Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  get<Row>(sql: string, params: Params = {}): Row | null {
+    return this.#statement(sql).get(params) as Row | null;
+  }
+
+  all<Row>(sql: string, params: Params = {}): Row[] {
+    return this.#statement(sql).all(params) as Row[];
+  }
+
+  /** Number of rows changed. */
+  run(sql: string, params: Params = {}): number {
+    return this.#statement(sql).run(params).changes;
+  }
+
+  finalize(): void {
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+  }
+}
+
+export interface StoreOptions {
+  clock: Clock;
+  gate: Gate;
+  /** How long a write waits for its turn before it gives up with `store_busy`. Default 5,000. */
+  wait_ms?: number;
+}
+
+/** One connection. Every write is one immediate transaction behind the gate; nothing awaits inside it. */
+export class Store {
+  readonly #db: Database;
+  readonly #tx: Tx;
+  readonly #options: StoreOptions;
+
+  constructor(db: Database, options: StoreOptions) {
+    this.#db = db;
+    this.#tx = new Tx(db);
+    this.#options = options;
+  }
+
+  /**
+   * Runs `work` in one immediate transaction; what it throws rolls everything back.
+   * Throws `store_busy` (75), `disk_full`, `store_readonly`, `store_corrupt` (69).
+   */
+  async write<T>(work: (tx: Tx) => T): Promise<T> {
+    const { clock, gate } = this.#options;
+    const deadline = clock.monotonic() + (this.#options.wait_ms ?? 5_000);
+    for (;;) {
+      const leave = gate.tryEnter();
+      if (leave !== null) {
+        try {
+          return this.#immediate(work);
+        } catch (error) {
+          if (!isBusy(error)) throw storeError(error);
+        } finally {
+          leave();
+        }
+      }
+      if (clock.monotonic() >= deadline) throw busyError();
+      // A random pause keeps many waiters from starving one of them.
+      await clock.sleep(0.5 + Math.random() * 4);
+    }
+  }
+
+  #immediate<T>(work: (tx: Tx) => T): T {
+    this.#db.run('BEGIN IMMEDIATE');
+    let result: T;
+    try {
+      result = work(this.#tx);
+      this.#db.run('COMMIT');
+    } catch (error) {
+      if (this.#db.inTransaction) this.#db.run('ROLLBACK');
+      throw error;
+    }
+    return result;
+  }
+
+  /** One consistent snapshot; `work` must not write. */
+  async read<T>(work: (tx: Tx) => T): Promise<T> {
+    try {
+      this.#db.run('BEGIN');
+      try {
+        return work(this.#tx);
+      } finally {
+        if (this.#db.inTransaction) this.#db.run('COMMIT');
+      }
+    } catch (error) {
+      throw isBusy(error) ? busyError() : storeError(error);
+    }
+  }
+
+  /** Changes whenever another connection commits; 2 µs. */
+  dataVersion(): number {
+    return this.#tx.get<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0;
+  }
+
+  close(): void {
+    this.#tx.finalize();
+    this.#db.close();
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+function isBusy(error: unknown): boolean {
+  const code = codeOf(error);
+  return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
+}
+
+function busyError(): AppError {
+  return new AppError('parked', 'store_busy', 'The database stayed locked by another process for too long.', {
+    hint: 'Try again; if it stays, look for a program that holds drover.db open in a write transaction.',
+    preserved: 'nothing was written',
+  });
+}
+
+/** Turns SQLite's failures into typed errors with a way out; everything else is passed on as it is. */
+export function storeError(error: unknown): unknown {
+  const code = codeOf(error);
+  if (code.startsWith('SQLITE_FULL')) {
+    return new AppError('unavailable', 'disk_full', 'The disk is full: drover cannot record anything.', {
+      hint: 'Free some space; drover goes on by itself afterwards.',
+      preserved: 'nothing was written, everything acknowledged before is safe',
+    });
+  }
+  if (code.startsWith('SQLITE_READONLY') || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_PERM')) {
+    return new AppError('unavailable', 'store_readonly', 'The database cannot be opened for writing.', {
+      hint: 'Check owner and permissions of DROVER_HOME (0700) and drover.db (0600).',
+      preserved: 'nothing was written',
+    });
+  }
+  if (code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')) {
+    return new AppError('unavailable', 'store_corrupt', 'The database file is damaged.', {
+      hint: 'Move drover.db aside and restore a backup; raw streams are still under DROVER_HOME/sessions.',
+      preserved: 'nothing was written',
+    });
+  }
+  if (code.startsWith('SQLITE_IOERR')) {
+    return new AppError('unavailable', 'store_io', 'The disk reported an error while the database was used.', {
+      hint: 'Check the disk; nothing that was acknowledged before is affected.',
+    });
+  }
+  return error;
+}

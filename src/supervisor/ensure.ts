@@ -1,0 +1,60 @@
+import type { Clock } from '../model/clock.ts';
+import { AppError } from '../model/error.ts';
+import { homePaths } from '../model/home.ts';
+import { startDaemon } from '../sys/daemon.ts';
+import { privateDir, tailBytes } from '../sys/files.ts';
+import { ask } from '../sys/socket.ts';
+
+const START_MS = 15_000;
+const ANSWER_MS = 2_000;
+
+export interface EnsureOptions {
+  clock: Clock;
+  home: string;
+  env: Record<string, string | undefined>;
+  package_dir: string;
+}
+
+/** Rings the supervisor; false when none answers. */
+export async function ring(home: string, word = 'ring'): Promise<string | null> {
+  return ask(homePaths.socket(home), word, ANSWER_MS);
+}
+
+/**
+ * Rings the supervisor and starts one when nobody answers, as tmux and adb do. What was stored before is safe either
+ * way. Throws `supervisor_unavailable` (69) with the end of its log when it does not come up.
+ */
+export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
+  const { clock, home } = options;
+  if ((await ring(home)) !== null) return;
+  privateDir(home);
+  privateDir(homePaths.run(home));
+  const log = homePaths.log(home, 'supervisor');
+  const daemon = startDaemon({
+    command: [`${options.package_dir}/bin/drover`, 'up', '--foreground'],
+    log,
+    cwd: home,
+    env: { ...daemonEnvironment(options.env), DROVER_HOME: home },
+  });
+  const deadline = clock.monotonic() + START_MS;
+  while (clock.monotonic() < deadline) {
+    if ((await ring(home)) !== null) return;
+    // A second starter loses the lock and exits at once; the winner answers soon.
+    if (daemon.hasExited() && (await ring(home)) === null && clock.monotonic() > deadline - START_MS + 3_000) break;
+    await clock.sleep(15);
+  }
+  throw new AppError('unavailable', 'supervisor_unavailable', 'The supervisor could not be started.', {
+    hint: `See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`,
+    preserved: 'what was stored stays stored and starts with the next supervisor',
+    recovery_commands: ['drover up --foreground'],
+  });
+}
+
+/** The daemon outlives the session that happened to start it: it must not inherit that session's identity. */
+function daemonEnvironment(env: Record<string, string | undefined>): Record<string, string> {
+  const entries = Object.entries(env).filter(
+    (entry): entry is [string, string] =>
+      entry[1] !== undefined && (!entry[0].startsWith('DROVER_') || entry[0] === 'DROVER_REHEARSAL_SCRIPT'),
+  );
+  return Object.fromEntries(entries);
+}

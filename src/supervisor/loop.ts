@@ -1,0 +1,403 @@
+import { findHarness } from '../harness/registry.ts';
+import { AppError } from '../model/error.ts';
+import { isInFlight } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
+import type { Deps } from '../session/deps.ts';
+import { endTree, knownHarness, launcherOf, settle } from '../session/end.ts';
+import { loadRole } from '../session/roles.ts';
+import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
+import { ensureWorktree } from '../session/worktree.ts';
+import { ingest } from '../store/ingest.ts';
+import { getSession } from '../store/session.ts';
+import type { Store } from '../store/store.ts';
+import {
+  dispatchable,
+  markEndCause,
+  nextDueAt,
+  type OpenTurn,
+  openTurns,
+  releaseDue,
+  stallTurn,
+  turnsToEnd,
+} from '../store/turn.ts';
+import { fileSize } from '../sys/directory.ts';
+import { isGone } from '../sys/identity.ts';
+import { watchDirectory } from '../sys/tail.ts';
+import { liveHeld, readExit, turnFiles } from '../sys/turn-files.ts';
+import { judge } from '../watchdog/judge.ts';
+import { RunningTurn } from './running.ts';
+
+/** Pause between the first and the next look at a busy stream; lets many small writes become one transaction. */
+const COALESCE_MS = 20;
+const POLL_MS = 500;
+/** A poll that comes this much too late means we did not run: silence in between is nobody's fault. */
+const GAP_MS = 5_000;
+/** Every running turn is looked at without an event once in this many polls. */
+const SWEEP = 6;
+const MAX_STARTS = 4;
+
+export interface LoopOptions {
+  deps: Deps;
+  /** Second connection with relaxed durability, for ingest alone. */
+  ingest_store: Store;
+  lease_fence: number;
+  /** True while the pid lock is still ours; otherwise the loop ends. */
+  is_owner: () => boolean;
+  log: (line: string) => void;
+}
+
+/**
+ * Owns all turns of this home: reconcile, dispatch, ingest, judge, end. It keeps nothing that cannot be rebuilt from
+ * the database and the turn directories, so it may be killed at any instruction (ARCHITECTURE §2).
+ */
+export class SupervisorLoop {
+  readonly #options: LoopOptions;
+  readonly #deps: Deps;
+  readonly #running = new Map<string, RunningTurn>();
+  readonly #starting = new Set<string>();
+  /** Could not be claimed a moment ago; looked at again when a turn ends, at the next poll. */
+  readonly #waiting = new Set<string>();
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #naps = new Set<{ until: 'ring' | 'news'; end: AbortController }>();
+  #wantsSync = true;
+  #isDirty = false;
+  #dataVersion = -1;
+  #awakeSince: number;
+  #polls = 0;
+  #lastPollAt: number;
+  #fatal: unknown = null;
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+    this.#deps = options.deps;
+    this.#awakeSince = options.deps.clock.now();
+    this.#lastPollAt = this.#awakeSince;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  /** Somebody rang: look at the database now. */
+  ring(): void {
+    this.#wantsSync = true;
+    for (const nap of this.#naps) nap.end.abort();
+  }
+
+  /** A stream has grown. */
+  #news(): void {
+    this.#isDirty = true;
+    for (const nap of this.#naps) if (nap.until === 'news') nap.end.abort();
+  }
+
+  async #nap(ms: number, until: 'ring' | 'news'): Promise<void> {
+    const nap = { until, end: new AbortController() };
+    this.#naps.add(nap);
+    await this.#deps.clock.sleep(ms, nap.end.signal);
+    this.#naps.delete(nap);
+  }
+
+  /** Ends the loop; running turns go on without us. */
+  stop(): void {
+    this.#stop.abort();
+    this.ring();
+  }
+
+  /** Runs until `stop()` or the lock is lost. Throws what is a bug. */
+  async run(): Promise<void> {
+    await this.#adoptAll();
+    let lastFlush = 0;
+    while (!this.#stop.signal.aborted && this.#fatal === null) {
+      if (this.#isDirty) {
+        const wait = COALESCE_MS - (this.#deps.clock.monotonic() - lastFlush);
+        if (wait > 0 && !this.#wantsSync) await this.#nap(wait, 'ring');
+        await this.#guard('ingest', () => this.#flush());
+        lastFlush = this.#deps.clock.monotonic();
+      }
+      if (this.#wantsSync) await this.#guard('sync', () => this.#sync());
+      await this.#wait();
+      if (this.#isPollDue()) await this.#guard('poll', () => this.#poll());
+    }
+    for (const turn of this.#running.values()) turn.close();
+    const patience = new AbortController();
+    await Promise.race([Promise.allSettled([...this.#tasks]), this.#deps.clock.sleep(3_000, patience.signal)]);
+    patience.abort();
+    if (this.#fatal !== null) throw this.#fatal;
+  }
+
+  /** A typed failure (disk full, store busy) is logged and tried again at the next poll; anything else is a bug. */
+  async #guard(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      this.#options.log(`${what}: ${error.code}: ${error.message}`);
+      await this.#deps.clock.sleep(POLL_MS, this.#stop.signal);
+      this.#wantsSync = true;
+    }
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#isDirty || this.#wantsSync || this.#stop.signal.aborted) return;
+    const untilPoll = this.#lastPollAt + POLL_MS - this.#deps.clock.now();
+    const due = await nextDueAt(this.#deps.store);
+    const untilDue = due === null ? POLL_MS : due - this.#deps.clock.now();
+    if (this.#isDirty || this.#wantsSync) return;
+    await this.#nap(Math.max(1, Math.min(untilPoll, untilDue, POLL_MS)), 'news');
+    if (due !== null && due <= this.#deps.clock.now()) this.#wantsSync = true;
+  }
+
+  #isPollDue(): boolean {
+    const since = this.#deps.clock.now() - this.#lastPollAt;
+    return since >= POLL_MS || since < 0;
+  }
+
+  /** The slow look that makes every lost wake-up harmless. */
+  async #poll(): Promise<void> {
+    const now = this.#deps.clock.now();
+    const gap = now - this.#lastPollAt;
+    if (gap > GAP_MS || gap < -GAP_MS) this.#awakeSince = now;
+    this.#lastPollAt = now;
+    this.#polls += 1;
+    if (!this.#options.is_owner()) {
+      this.#options.log('the pid lock is not ours any more');
+      this.stop();
+      return;
+    }
+    if (this.#waiting.size > 0) this.#wantsSync = true;
+    this.#waiting.clear();
+    const version = this.#deps.store.dataVersion();
+    if (version !== this.#dataVersion) this.#wantsSync = true;
+    this.#dataVersion = version;
+    let i = 0;
+    for (const turn of this.#running.values()) {
+      if (turn.phase === 'running') await this.#look(turn, now, (i + this.#polls) % SWEEP === 0);
+      i += 1;
+    }
+  }
+
+  /** Judges one turn; `closely` also asks the machine instead of waiting to be told. */
+  async #look(turn: RunningTurn, now: number, closely: boolean): Promise<void> {
+    const files = turnFiles(turn.row.dir);
+    if (closely) {
+      turn.identity ??= launcherOf(turn.row);
+      if (turn.identity !== null ? isGone(turn.identity) : !liveHeld(turn.row.dir)) turn.gone = true;
+      turn.dirty = true;
+      this.#isDirty = true;
+    }
+    const config = await this.#deps.config_for(turn.session.repo_root);
+    const verdict = judge(
+      {
+        state: turn.isStalled ? 'stalled' : 'working',
+        process: turn.gone ? 'gone' : 'alive',
+        started_at: turn.row.started_at,
+        first_event_at: turn.row.first_event_at,
+        last_event_at: turn.row.last_event_at,
+        result_at: turn.row.result_at,
+        tools_open: turn.row.tools_open,
+        end_cause: turn.row.end_cause,
+        timeout_ms: turn.session.timeout_ms,
+        early_first_event: turn.harness?.bits.early_first_event ?? false,
+        is_persistent: turn.is_persistent,
+        log_bytes: closely ? fileSize(files.stdout) + fileSize(files.stderr) : 0,
+        awake_since: this.#awakeSince,
+      },
+      config,
+      now,
+    );
+    if (verdict.act === 'settle') this.#end(turn);
+    if (verdict.act === 'stall') {
+      turn.isStalled = true;
+      await stallTurn(this.#deps.store, { session_id: turn.key, turn: turn.row.turn, evidence: verdict.evidence, now });
+    }
+    if (verdict.act === 'end' && verdict.cause !== null) {
+      // The stream may hold news that the last batch did not; a verdict about silence needs the newest facts.
+      if (turn.dirty) await this.#flush();
+      const cause = verdict.cause;
+      if (turn.row.end_cause === null)
+        await markEndCause(this.#deps.store, { session_id: turn.key, turn: turn.row.turn }, cause);
+      this.#options.log(`${turn.session.name} turn ${turn.row.turn}: ${verdict.evidence}`);
+      this.#end(turn);
+    }
+  }
+
+  /** Reads every stream that has grown and writes one transaction. */
+  async #flush(): Promise<void> {
+    const now = this.#deps.clock.now();
+    this.#isDirty = false;
+    const dirty = [...this.#running.values()].filter((turn) => turn.dirty && turn.phase === 'running');
+    await this.#ingest(dirty, now, false);
+    if (dirty.some((turn) => turn.dirty)) this.#isDirty = true;
+  }
+
+  async #ingest(turns: readonly RunningTurn[], now: number, final: boolean): Promise<void> {
+    const found = turns.flatMap((turn) => {
+      const batch = turn.read(now, final);
+      return batch === null ? [] : [{ turn, batch }];
+    });
+    if (found.length === 0) return;
+    let rows: (TurnRow | null)[];
+    try {
+      rows = await ingest(
+        this.#options.ingest_store,
+        found.map(({ batch }) => batch),
+      );
+    } catch (error) {
+      for (const { turn } of found) turn.rewind();
+      throw error;
+    }
+    found.forEach(({ turn }, i) => {
+      const row = rows[i];
+      if (row == null) return;
+      if (row.events > turn.row.events) turn.isStalled = false;
+      turn.row = row;
+    });
+  }
+
+  /** Database → world: what is due, what has to end, what can start. */
+  async #sync(): Promise<void> {
+    this.#wantsSync = false;
+    const { store, clock } = this.#deps;
+    await releaseDue(store, clock.now(), 'supervisor');
+    for (const wanted of await turnsToEnd(store)) {
+      const turn = this.#running.get(wanted.session_id);
+      if (turn === undefined || turn.row.turn !== wanted.turn) continue;
+      turn.row = { ...turn.row, end_cause: wanted.end_cause };
+      this.#end(turn);
+    }
+    const free = MAX_STARTS - this.#starting.size;
+    if (free <= 0) return;
+    const known = this.#starting.size + this.#running.size + this.#waiting.size;
+    const ids = await dispatchable(store, clock.now(), free + known);
+    const fresh = ids.filter((id) => !this.#starting.has(id) && !this.#running.has(id) && !this.#waiting.has(id));
+    for (const id of fresh.slice(0, free)) this.#begin(id);
+  }
+
+  #begin(session_id: string): void {
+    this.#starting.add(session_id);
+    this.#task(session_id, async () => {
+      try {
+        const row = await getSession(this.#deps.store, session_id);
+        if (row === null || !(await ensureWorktree(this.#deps, row))) return;
+        const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
+        if (start.started !== null) await this.#follow(start.started);
+        // Without this, a session that has to wait for a slot would be tried again at once, for ever.
+        else if (start.why === 'none') this.#waiting.add(session_id);
+      } finally {
+        this.#starting.delete(session_id);
+        this.ring();
+      }
+    });
+  }
+
+  async #follow(started: StartedTurn): Promise<void> {
+    const turn = await this.#register({ session: started.session, turn: started.turn });
+    turn.identity = started.identity;
+    void started.exited.then(() => {
+      turn.gone = true;
+      this.#end(turn);
+    });
+  }
+
+  async #register(open: OpenTurn): Promise<RunningTurn> {
+    const { session, turn: row } = open;
+    const config = await this.#deps.config_for(session.repo_root);
+    const turn = new RunningTurn({
+      session,
+      row,
+      harness: knownHarness(session, () => findHarness(session.harness, config.harness_runners)),
+      is_persistent: loadRole(this.#deps, session.role).is_persistent,
+      identity: launcherOf(row),
+      max_line_bytes: config.turn.max_line_bytes,
+    });
+    this.#running.set(turn.key, turn);
+    const onChange = (name: string | null) => {
+      if (name === 'exit.json') {
+        turn.gone = true;
+        this.#end(turn);
+      } else if (name === null || name === 'stdout.jsonl') {
+        turn.dirty = true;
+        this.#news();
+      }
+    };
+    turn.watch(watchDirectory(row.dir, onChange, (error) => this.#options.log(`watch ${row.dir}: ${error.message}`)));
+    this.#isDirty = true;
+    return turn;
+  }
+
+  /** Ends a turn in the background, once: processes proven gone, stream read to its end, row settled. */
+  #end(turn: RunningTurn): void {
+    if (turn.phase === 'ending' || this.#running.get(turn.key) !== turn) return;
+    turn.phase = 'ending';
+    this.#task(turn.key, async () => {
+      const config = await this.#deps.config_for(turn.session.repo_root);
+      const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
+      for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(0)) {
+        await this.#ingest([turn], this.#deps.clock.now(), true);
+      }
+      const settled = await settle(this.#deps, turn.session, turn.row, tree);
+      turn.close();
+      this.#running.delete(turn.key);
+      this.#waiting.clear();
+      if (settled !== null) {
+        this.#options.log(
+          `${turn.session.name} turn ${turn.row.turn}: ${settled.verdict.outcome} (${settled.verdict.reason}) → ${settled.session.state}`,
+        );
+      }
+      this.ring();
+    });
+  }
+
+  #task(key: string, work: () => Promise<void>): void {
+    const task = this.#retry(key, work).finally(() => this.#tasks.delete(task));
+    this.#tasks.add(task);
+  }
+
+  /** Typed failures are tried again until they pass; a bug ends the process, loudly (crash-only). */
+  async #retry(key: string, work: () => Promise<void>): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof AppError)) {
+          this.#fatal = error;
+          this.stop();
+          return;
+        }
+        this.#options.log(`${key}: ${error.code}: ${error.message}`);
+        await this.#deps.clock.sleep(POLL_MS, this.#stop.signal);
+      }
+    }
+  }
+
+  /** Takes over the turns that were in flight when the last supervisor ended (C-10). */
+  async #adoptAll(): Promise<void> {
+    for (const open of await openTurns(this.#deps.store)) await this.#adopt(open);
+  }
+
+  async #adopt(open: OpenTurn): Promise<void> {
+    const { session, turn: row } = open;
+    if (wasNeverStarted(row) && isInFlight(session.state) && row.end_cause === null) {
+      this.#options.log(`${session.name} turn ${row.turn}: claimed but never started, starting it`);
+      const start = await relaunchTurn(this.#deps, session, row);
+      if (start.started !== null) await this.#follow(start.started);
+      return;
+    }
+    const turn = await this.#register(open);
+    const isDead = readExit(row.dir) !== null || (turn.identity !== null ? isGone(turn.identity) : !liveHeld(row.dir));
+    this.#options.log(`${session.name} turn ${row.turn}: ${isDead ? 'ended while nobody watched' : 're-adopted'}`);
+    if (isDead) turn.gone = true;
+    if (isDead || row.end_cause !== null) this.#end(turn);
+  }
+}
+
+/** A claim whose launcher never ran: no identity, no output, and nobody holds the turn's lock (race-free, by flock). */
+function wasNeverStarted(row: TurnRow): boolean {
+  return (
+    launcherOf(row) === null &&
+    !liveHeld(row.dir) &&
+    fileSize(turnFiles(row.dir).stdout) === 0 &&
+    readExit(row.dir) === null
+  );
+}

@@ -1,0 +1,123 @@
+import type { Clock } from '../model/clock.ts';
+import type { Config } from '../model/config.ts';
+import { AppError } from '../model/error.ts';
+import { homePaths, projectConfigPath, userConfigPath } from '../model/home.ts';
+import { loadConfig } from '../session/config.ts';
+import type { Deps } from '../session/deps.ts';
+import { openStore } from '../store/open.ts';
+import { takeLease } from '../store/turn.ts';
+import { modifiedAt } from '../sys/directory.ts';
+import { privateDir } from '../sys/files.ts';
+import { openWriteGate } from '../sys/gate.ts';
+import { ownIdentity } from '../sys/identity.ts';
+import { acquirePidLock } from '../sys/lock.ts';
+import { onSignal } from '../sys/signals.ts';
+import { listen } from '../sys/socket.ts';
+import { SupervisorLoop } from './loop.ts';
+
+export interface SupervisorOptions {
+  clock: Clock;
+  home: string;
+  env: Record<string, string | undefined>;
+  package_dir: string;
+  version: string;
+  log: (line: string) => void;
+  /** Called once the doorbell is answered. */
+  on_ready?: () => void;
+}
+
+/** SQLite may block the event loop for this long at the most. */
+const BUSY_MS = 50;
+
+/**
+ * The supervisor of one DROVER_HOME, until it is told to stop. Throws `already_running` (3) when another one holds the
+ * lock, and what `openStore` throws.
+ */
+export async function runSupervisor(options: SupervisorOptions): Promise<void> {
+  const { home, clock, log } = options;
+  privateDir(home);
+  privateDir(homePaths.run(home));
+  const locked = acquirePidLock(homePaths.lock(home, 'supervisor'));
+  if (!locked.acquired) {
+    throw new AppError(
+      'refused',
+      'already_running',
+      `A supervisor of this home already runs (pid ${locked.existing_pid ?? 'unknown'}).`,
+      {
+        hint: '`drover ps` shows it, `drover down` ends it.',
+      },
+    );
+  }
+  try {
+    await serve(options, () => locked.lock.stillHeld());
+  } finally {
+    locked.lock.release();
+    log(`stopped at ${new Date(clock.now()).toISOString()}`);
+  }
+}
+
+async function serve(options: SupervisorOptions, is_owner: () => boolean): Promise<void> {
+  const { home, clock, env, log } = options;
+  const gate = openWriteGate(homePaths.gate(home));
+  const open = (durability: 'full' | 'normal') =>
+    openStore({ path: homePaths.database(home), durability, clock, gate, busy_timeout_ms: BUSY_MS });
+  const store = await open('full');
+  const ingest_store = await open('normal');
+  const self = ownIdentity();
+  const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
+  const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(env, log) };
+  const loop = new SupervisorLoop({ deps, ingest_store, lease_fence, is_owner, log });
+  const doorbell = await listen(
+    homePaths.socket(home),
+    (line) => answer(line, loop, options),
+    (error) => log(`doorbell: ${error}`),
+  );
+  const signals = onSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => loop.stop());
+  log(`supervisor ${self.pid} of ${home}, lease ${lease_fence}`);
+  options.on_ready?.();
+  try {
+    await loop.run();
+  } finally {
+    signals.close();
+    doorbell.close();
+    ingest_store.close();
+    store.close();
+    gate.close();
+  }
+}
+
+/** The doorbell understands three words; everything else is a ring. */
+function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions): string {
+  if (line === 'down') {
+    loop.stop();
+    return JSON.stringify({ ok: true, running: loop.runningCount });
+  }
+  if (line === 'status') {
+    return JSON.stringify({ ok: true, pid: process.pid, running: loop.runningCount, version: options.version });
+  }
+  loop.ring();
+  return JSON.stringify({ ok: true });
+}
+
+/**
+ * Settings per repository, read again when a file changed. A file that is broken while we run keeps the last good
+ * settings: work that was accepted goes on, and whoever slings next is told.
+ */
+function cachedConfig(env: Record<string, string | undefined>, log: (line: string) => void): Deps['config_for'] {
+  const cache = new Map<string, { stamp: string; config: Config }>();
+  return async (repo_root) => {
+    const stamp = [userConfigPath(env), projectConfigPath(repo_root)].map(modifiedAt).join(':');
+    const known = cache.get(repo_root);
+    if (known?.stamp === stamp) return known.config;
+    try {
+      const config = await loadConfig(env, repo_root);
+      cache.set(repo_root, { stamp, config });
+      return config;
+    } catch (error) {
+      if (known === undefined || !(error instanceof AppError)) throw error;
+      log(`config: ${error.message} (keeping the settings from before)`);
+      cache.set(repo_root, { stamp, config: known.config });
+      return known.config;
+    }
+  };
+}

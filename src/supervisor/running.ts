@@ -1,0 +1,107 @@
+import type { LineEvents } from '../model/event.ts';
+import type { Harness } from '../model/harness.ts';
+import type { SessionRow } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
+import type { IngestInput } from '../store/ingest.ts';
+import { type Frame, LineReader } from '../sys/frames.ts';
+import type { ProcessId } from '../sys/identity.ts';
+import { readFrom, type Watch } from '../sys/tail.ts';
+import { turnFiles } from '../sys/turn-files.ts';
+
+const CHUNK_BYTES = 256 * 1024;
+/** Chunks read for one line before others get their turn. */
+const MAX_CHUNKS = 64;
+
+/** What this process knows of one turn in flight. Everything in it can be rebuilt from the row and the turn directory. */
+export class RunningTurn {
+  readonly session: SessionRow;
+  row: TurnRow;
+  /** null: the adapter has left the config; lines are kept as unknown. */
+  readonly harness: Harness | null;
+  readonly is_persistent: boolean;
+  identity: ProcessId | null;
+  /** The stream may have grown since it was read. */
+  dirty = true;
+  phase: 'running' | 'ending' = 'running';
+  gone = false;
+  isStalled = false;
+  #watch: Watch | null = null;
+  #reader: LineReader;
+  readonly #max_line_bytes: number;
+  readonly #path: string;
+
+  constructor(input: {
+    session: SessionRow;
+    row: TurnRow;
+    harness: Harness | null;
+    is_persistent: boolean;
+    identity: ProcessId | null;
+    max_line_bytes: number;
+  }) {
+    this.session = input.session;
+    this.row = input.row;
+    this.harness = input.harness;
+    this.is_persistent = input.is_persistent;
+    this.identity = input.identity;
+    this.#max_line_bytes = input.max_line_bytes;
+    this.#reader = new LineReader(input.max_line_bytes, input.row.stdout_offset);
+    this.#path = turnFiles(input.row.dir).stdout;
+  }
+
+  get key(): string {
+    return this.row.session_id;
+  }
+
+  watch(watch: Watch): void {
+    this.#watch = watch;
+  }
+
+  /** What was read but not written is read again. */
+  rewind(): void {
+    this.#reader = new LineReader(this.#max_line_bytes, this.row.stdout_offset);
+    this.dirty = true;
+  }
+
+  close(): void {
+    this.#watch?.close();
+    this.#watch = null;
+  }
+
+  /**
+   * The next batch of the stream, or null when there is no complete line. Stays `dirty` while there may be more.
+   * `final`: nothing will be written any more, so an unfinished last line counts (C-03).
+   */
+  read(now: number, final: boolean): IngestInput | null {
+    const from_offset = this.row.stdout_offset;
+    const frames: Frame[] = [];
+    let isAtEnd = false;
+    // A line longer than a chunk yields no frame: read on until there is one, or the end.
+    for (let i = 0; frames.length === 0 && !isAtEnd && i < MAX_CHUNKS; i += 1) {
+      const chunk = readFrom(this.#path, this.#reader.position, CHUNK_BYTES);
+      isAtEnd = chunk.length < CHUNK_BYTES;
+      frames.push(...this.#reader.push(chunk));
+    }
+    this.dirty = !isAtEnd;
+    if (final && isAtEnd) {
+      const last = this.#reader.flush();
+      if (last !== null) frames.push(last);
+    }
+    if (frames.length === 0) return null;
+    return {
+      session_id: this.row.session_id,
+      turn: this.row.turn,
+      from_offset,
+      to_offset: this.#reader.committed,
+      lines: frames.flatMap((frame) => this.#parse(frame)),
+      oversize: frames.filter((frame) => frame.oversize).length,
+      now,
+    };
+  }
+
+  #parse(frame: Frame): LineEvents[] {
+    if (frame.oversize || frame.text.trim() === '') return [];
+    const events =
+      this.harness === null ? [{ type: 'custom' as const, name: 'unparsed' }] : this.harness.parse(frame.text);
+    return [{ offset: frame.offset, end: frame.end, events }];
+  }
+}

@@ -1,0 +1,28 @@
+import type { Clock } from '../model/clock.ts';
+
+/** The longest delay a timer can hold; a longer one would fire at once. */
+const MAX_DELAY_MS = 2_147_483_647;
+
+/** The machine's clock and timers. Everything else takes a `Clock` as an argument (law: time is an argument). */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: async (ms, signal) => {
+    const until = performance.now() + ms;
+    for (let left = ms; left > 0 && !signal?.aborted; left = until - performance.now()) {
+      await nap(Math.min(left, MAX_DELAY_MS), signal);
+    }
+  },
+};
+
+function nap(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    };
+    const timer = setTimeout(wake, ms);
+    signal?.addEventListener('abort', wake, { once: true });
+  });
+}

@@ -1,0 +1,56 @@
+import { closeSync, type FSWatcher, fstatSync, openSync, watch } from 'node:fs';
+import { AppError } from '../model/error.ts';
+import { systemError } from './errno.ts';
+import { readRange } from './files.ts';
+
+/**
+ * Up to `maxBytes` of a growing file from byte `offset`; empty at its end. `file` is a path or an open descriptor.
+ * Errors: `failed` / `file_shrank` when the file is shorter than `offset` (somebody cut what was already read).
+ */
+export function readFrom(file: string | number, offset: number, maxBytes: number): Buffer {
+  if (typeof file === 'number') return readOpen(file, offset, maxBytes);
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch (error) {
+    throw systemError(error, `read ${file}`);
+  }
+  try {
+    return readOpen(fd, offset, maxBytes);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readOpen(fd: number, offset: number, maxBytes: number): Buffer {
+  const { size } = fstatSync(fd);
+  if (size < offset) {
+    throw new AppError('failed', 'file_shrank', `a file that only grows is now ${size} bytes, ${offset} were read`);
+  }
+  return readRange(fd, offset, Math.min(maxBytes, size - offset));
+}
+
+export interface Watch {
+  close(): void;
+}
+
+/**
+ * Calls `onChange` with the name of the entry when something in a directory changes (null: unknown which). Events are
+ * hints and may be merged; the last state is always seen by whoever looks after the event. Failures, at once or later,
+ * go to `onError`; nothing is ever thrown from the watcher.
+ */
+export function watchDirectory(
+  dir: string,
+  onChange: (name: string | null) => void,
+  onError: (error: AppError) => void,
+): Watch {
+  let watcher: FSWatcher;
+  try {
+    watcher = watch(dir, { persistent: false }, (_event, name) => onChange(typeof name === 'string' ? name : null));
+  } catch (error) {
+    onError(systemError(error, `watch ${dir}`));
+    return { close: () => undefined };
+  }
+  watcher.on('error', (error) => onError(systemError(error, `watch ${dir}`)));
+  return { close: () => watcher.close() };
+}

@@ -1,0 +1,98 @@
+import { statSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { readTextIfExists } from './files.ts';
+import { isFlocked } from './flock.ts';
+import type { ProcessId } from './identity.ts';
+import type { TurnProcesses } from './tree.ts';
+
+/** The files of one turn (ARCHITECTURE §2, "Turn directory"). Session scoped, like everything below it (E-051). */
+export interface TurnFiles {
+  prompt: string;
+  command: string;
+  stdout: string;
+  stderr: string;
+  pid: string;
+  exit: string;
+  live: string;
+}
+
+export function turnFiles(dir: string): TurnFiles {
+  return {
+    prompt: join(dir, 'prompt.md'),
+    command: join(dir, 'command.json'),
+    stdout: join(dir, 'stdout.jsonl'),
+    stderr: join(dir, 'stderr.log'),
+    pid: join(dir, 'pid.json'),
+    exit: join(dir, 'exit.json'),
+    live: join(dir, 'live.lock'),
+  };
+}
+
+/**
+ * How the harness ended, as the launcher saw it. Exactly one of `code` and `signal` is set; a harness that exits with
+ * 128 + n of its own accord reads as ended by signal n, which is what it means by it. `ended_at` is wall time in ms;
+ * `uptime_ms` is the same instant on the clock of process start times.
+ */
+export interface TurnExit {
+  code: number | null;
+  signal: string | null;
+  ended_at: number;
+  uptime_ms: number | null;
+}
+
+/** A shell reports the end by signal n as 128 + n. */
+const SIGNAL_BASE = 128;
+/** Only signals that end a process: Gemini CLI exits with 144, 145 and 147 of its own accord (HTTP status mod 256). */
+const FATAL = ['HUP', 'INT', 'QUIT', 'ILL', 'TRAP', 'ABRT', 'BUS', 'FPE', 'KILL', 'SEGV', 'PIPE', 'ALRM', 'TERM', 'XCPU', 'XFSZ', 'SYS', 'USR1', 'USR2'];
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals)
+    .filter(([name]) => FATAL.includes(name.slice('SIG'.length)))
+    .map(([name, number]) => [number, name]),
+);
+
+/** The launcher's identity; null when it was not recorded (yet), or not wholly. */
+export function readPid(dir: string): ProcessId | null {
+  const record = readObject(turnFiles(dir).pid);
+  const { pid, start_time, boot_id } = record ?? {};
+  if (typeof pid !== 'number' || !Number.isInteger(pid) || pid <= 0) return null;
+  return typeof start_time === 'string' && typeof boot_id === 'string' ? { pid, start_time, boot_id } : null;
+}
+
+/** The harness's end; null when it was not recorded: still running, the launcher killed, or the file not yet whole. */
+export function readExit(dir: string): TurnExit | null {
+  const path = turnFiles(dir).exit;
+  const record = readObject(path);
+  const { code, uptime } = record ?? {};
+  if (typeof code !== 'number' || !Number.isInteger(code)) return null;
+  const signal = SIGNAL_NAMES.get(code - SIGNAL_BASE) ?? null;
+  const seconds = typeof uptime === 'string' ? Number(uptime) : Number.NaN;
+  return {
+    code: signal === null ? code : null,
+    signal,
+    ended_at: Math.round(statSync(path).mtimeMs),
+    uptime_ms: Number.isFinite(seconds) ? Math.round(seconds * 1000) : null,
+  };
+}
+
+/** What the turn directory knows about the turn's processes, for `treeOf` and `killTree`. */
+export function turnProcesses(dir: string, marker: string): TurnProcesses {
+  return { marker, launcher: readPid(dir), launcher_end_uptime_ms: readExit(dir)?.uptime_ms ?? null };
+}
+
+/** Is the launcher, or a harness it left behind, still alive? Needs no pid and cannot be fooled by a reused one. */
+export function liveHeld(dir: string): boolean {
+  return isFlocked(turnFiles(dir).live);
+}
+
+function readObject(path: string): Record<string, unknown> | null {
+  const text = readTextIfExists(path);
+  if (text === null) return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? { ...value } : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,19 @@
+import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { RealHarness } from './support.ts';
+import { troubleTests } from './trouble.ts';
+import { workTests } from './work.ts';
+
+const real = RealHarness.forThisFile('claude');
+
+workTests(real, {
+  mcp_name: (tool) => `mcp__drover__${tool}`,
+  cost: true,
+  denied: {
+    profile: 'careful',
+    heard: /haven't granted it/,
+    recorded: ({ type, data }) => type === 'result' && String(data.denials) === 'Write',
+  },
+});
+troubleTests(real, { first_event: '20s' });
+hostileTextTest(real, 'all');
+hostileMailTest(real);

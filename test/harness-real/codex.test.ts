@@ -1,0 +1,20 @@
+import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { RealHarness } from './support.ts';
+import { troubleTests, usageLimitTest } from './trouble.ts';
+import { workTests } from './work.ts';
+
+const real = RealHarness.forThisFile('codex');
+
+workTests(real, {
+  mcp_name: (tool) => `mcp__drover/${tool}`,
+  cost: false,
+  denied: {
+    profile: 'read-only',
+    heard: /rejected/,
+    recorded: ({ type, data }) => type === 'error' && String(data.message).includes('patch rejected'),
+  },
+});
+troubleTests(real, { first_event: '20s' });
+usageLimitTest(real);
+hostileTextTest(real, 'all');
+hostileMailTest(real);

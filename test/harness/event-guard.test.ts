@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'bun:test';
+import { parseEvent } from '../../src/harness/event-guard.ts';
+import { rehearsal } from '../../src/harness/rehearsal.ts';
+import { EVENT_TEXT_LIMIT, type HarnessEvent } from '../../src/model/harness.ts';
+import { turnOf } from './turn-spec.ts';
+
+const TOKENS = { input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_write_tokens: 4, reasoning_tokens: 5 };
+const EVENTS: HarnessEvent[] = [
+  { type: 'session', native_session_id: 's', model: 'm', version: null },
+  { type: 'text', text: 'a' },
+  { type: 'reasoning', text: 'b' },
+  { type: 'tool_use', tool: 'Write', tool_id: 't', input: '{}', files: [{ path: 'a', action: 'create' }] },
+  { type: 'tool_result', tool_id: 't', is_error: true, output: 'no' },
+  { type: 'usage', mode: 'thread', tokens: TOKENS },
+  { type: 'cost', mode: 'turn', cost_micros: 7 },
+  { type: 'status', status: 'x', detail: 'y' },
+  {
+    type: 'limit',
+    limit: { kind: 'network', status: 1, message: 'm', resets_at: 2, retry_after_ms: 3, final: true },
+  },
+  { type: 'result', ok: true, reason: 'done', text: 't', model_turns: 1, denials: ['Write'] },
+  { type: 'error', message: 'm', fatal: true },
+  { type: 'custom', name: 'n' },
+];
+
+describe('events printed as they are', () => {
+  test('every event survives the way through a line', () => {
+    expect(EVENTS.map((event): string => event.type).toSorted()).toEqual(rehearsal.known_events.toSorted());
+    for (const event of EVENTS) expect(parseEvent(JSON.stringify(event))).toEqual([event]);
+  });
+
+  test('missing and wrong fields get neutral values, never trust', () => {
+    const parsed = (event: object) => parseEvent(JSON.stringify(event))?.[0];
+    expect(parsed({ type: 'result' })).toEqual({
+      type: 'result',
+      ok: false,
+      reason: 'error',
+      text: '',
+      model_turns: null,
+      denials: [],
+    });
+    expect(parsed({ type: 'usage', mode: 'odd', tokens: { input_tokens: -4, output_tokens: 'x' } })).toMatchObject({
+      mode: 'add',
+      tokens: { input_tokens: 0, output_tokens: 0 },
+    });
+    expect(parsed({ type: 'session', native_session_id: '' })).toEqual({ type: 'custom', name: 'session' });
+    expect(parsed({ type: 'limit', limit: { kind: 'odd' } })).toEqual({ type: 'custom', name: 'limit' });
+    expect(parsed({ type: 'tool_use' })).toEqual({ type: 'custom', name: 'tool_use' });
+    expect(
+      parsed({ type: 'tool_use', tool: 'W', files: [{ path: 'a\0', action: 'read' }, { path: 'b', action: 'x' }, 1] }),
+    ).toMatchObject({ files: [] });
+    expect(parsed({ type: 'cost', cost_micros: 1.6 })).toMatchObject({ cost_micros: 2, mode: 'add' });
+  });
+
+  test('texts are cut', () => {
+    const text = 'a'.repeat(EVENT_TEXT_LIMIT + 1);
+    const event = parseEvent(JSON.stringify({ type: 'text', text }))?.[0];
+    expect(event).toEqual({ type: 'text', text: `${'a'.repeat(EVENT_TEXT_LIMIT - 1)}…` });
+  });
+});
+
+test('rehearsal: the prompt is standard input, a later turn keeps the session', () => {
+  expect(rehearsal.command(turnOf({ native_session_id: 'r1' }))).toMatchObject({
+    program: 'drover-rehearsal',
+    args: ['--resume', 'r1'],
+    stdin: 'review this change',
+  });
+  expect(rehearsal.command(turnOf()).args).toEqual([]);
+});
