@@ -7,7 +7,7 @@ import { systemClock } from '../sys/clock.ts';
 import { watchDirectory } from '../sys/tail.ts';
 import type { Context } from './context.ts';
 import { paint, printJson } from './output.ts';
-import { renderEvent } from './render-event.ts';
+import { joinPieces, renderEvent } from './render-event.ts';
 import { describe } from './render-session.ts';
 
 /** 0 completed, 1 failed or zombie or stopped, 75 parked (ARCHITECTURE §7). */
@@ -79,7 +79,7 @@ async function printNew(
 ): Promise<void> {
   for (;;) {
     const events = await listEvents(store, { session_id: id, after_seq: seen.get(id) ?? 0, limit: 500 });
-    for (const event of events) {
+    for (const event of joinPieces(events)) {
       const text = renderEvent(event);
       if (text !== null && !context.globals.json) console.error(withName ? `${id.slice(6, 12)} ${text}` : text);
       seen.set(id, event.seq);

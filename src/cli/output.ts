@@ -4,14 +4,16 @@ import type { ChalkInstance } from 'chalk';
 export const SCHEMA_VERSION = 1;
 
 /** Every `_at` column becomes ISO-8601 UTC at this edge and nowhere else (ARCHITECTURE §3). */
-export function outward(value: unknown): unknown {
+function outward(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(outward);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .filter(([key]) => key !== 'token_hash')
       .map(([key, inner]) =>
-        key.endsWith('_at') && typeof inner === 'number' ? [key, new Date(inner).toISOString()] : [key, outward(inner)],
+        (key.endsWith('_at') || key === 'at') && typeof inner === 'number'
+          ? [key, new Date(inner).toISOString()]
+          : [key, outward(inner)],
       ),
   );
 }
@@ -21,11 +23,6 @@ export function printJson(body: Record<string, unknown>): void {
   console.log(
     JSON.stringify({ schema_version: SCHEMA_VERSION, ok: true, ...(outward(body) as Record<string, unknown>) }),
   );
-}
-
-/** One line of an NDJSON stream. */
-export function printJsonLine(body: unknown): void {
-  console.log(JSON.stringify(outward(body)));
 }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan' | 'magenta';

@@ -6,13 +6,11 @@ import { TASK_LIMIT } from '../model/mail.ts';
  * the limit, so that the caller's check can refuse it. Throws `input_unreadable` (2).
  */
 export async function readText(argument: string): Promise<string> {
-  if (argument === '-') return new Response(Bun.stdin.stream()).text();
+  if (argument === '-') return readStandardInput();
   if (!argument.startsWith('@')) return argument;
   const path = argument.slice(1);
   try {
-    return await Bun.file(path)
-      .slice(0, 16 * TASK_LIMIT)
-      .text();
+    return await Bun.file(path).slice(0, READ_LIMIT).text();
   } catch (error) {
     throw new AppError(
       'usage',
@@ -24,4 +22,17 @@ export async function readText(argument: string): Promise<string> {
       },
     );
   }
+}
+
+const READ_LIMIT = 16 * TASK_LIMIT;
+
+async function readStandardInput(): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of Bun.stdin.stream()) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > READ_LIMIT) break;
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }

@@ -2,6 +2,20 @@ import type { EventRow } from '../model/event.ts';
 import type { TokenCounts } from '../model/usage.ts';
 import { clip, dollars, paint, safe, tokens } from './output.ts';
 
+/** Pieces of one text (C-03) become one event for the eye; each piece stays an event of its own in the store. */
+export function joinPieces(rows: readonly EventRow[]): EventRow[] {
+  const joined: EventRow[] = [];
+  for (const row of rows) {
+    const last = joined.at(-1);
+    const piece = row.type === 'text' ? (JSON.parse(row.data_json) as { text: string; is_delta?: boolean }) : null;
+    if (piece?.is_delta && last?.type === 'text' && last.turn === row.turn) {
+      const text = (JSON.parse(last.data_json) as { text: string }).text + piece.text;
+      joined[joined.length - 1] = { ...last, seq: row.seq, data_json: JSON.stringify({ text }) };
+    } else joined.push(row);
+  }
+  return joined;
+}
+
 /** One event as a line for people; null for those that say nothing to them. */
 export function renderEvent(row: EventRow, width = 160): string | null {
   const data = JSON.parse(row.data_json) as Record<string, unknown>;

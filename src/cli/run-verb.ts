@@ -32,17 +32,24 @@ export async function commandFor(name: string, context: Context): Promise<Comman
   const command = new Command(`drover ${name}`);
   command.description(entry.summary);
   command.exitOverride();
-  command.configureOutput({ writeOut: (text) => console.log(text.trimEnd()), writeErr: () => undefined });
+  command.configureOutput({
+    writeOut: (text) => console.log(text.trimEnd()),
+    writeErr: (text) => {
+      if (text.startsWith('Usage:')) console.error(text.trimEnd());
+    },
+  });
   command.helpOption('-h, --help', 'show this help');
   verb.configure(command, context);
   command.addHelpText('after', '\nGlobal: --json, --project DIR, --quiet');
   return command;
 }
 
-const HELP_CODES = new Set(['commander.help', 'commander.helpDisplayed', 'commander.version']);
+const HELP_CODES = new Set(['commander.helpDisplayed', 'commander.version']);
 
 async function commanderExit(error: CommanderError, context: Context): Promise<number> {
   if (HELP_CODES.has(error.code)) return 0;
+  // A verb that needs one of its commands showed its help on standard error instead.
+  if (error.code === 'commander.help') return 2;
   const message = error.message.replace(/^error: /, '');
   return reportError(new AppError('usage', 'usage', message, { hint: 'See --help.' }), context);
 }

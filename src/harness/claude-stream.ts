@@ -1,7 +1,8 @@
 import type { HarnessEvent } from '../model/harness.ts';
+import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { dollarsToMicros } from '../model/usage.ts';
 import { cutText, nameAt, valueText } from './event-text.ts';
-import { UNKNOWN_SESSION } from './exit.ts';
+import {} from './exit.ts';
 import { touchesOf } from './file-touch.ts';
 import {
   asObject,
@@ -14,7 +15,7 @@ import {
   parseLine,
   textAt,
 } from './json-line.ts';
-import { limitOf, statusIn } from './limit.ts';
+import { httpStatus, limitOf, wholeMs } from './limit.ts';
 
 /** Event names of `--output-format stream-json` that are read for what they say, or known to say nothing of use. */
 export const CLAUDE_EVENTS = [
@@ -115,9 +116,9 @@ const RETRY_STATUS = new Map([
 /** The harness will try again by itself. Without a status it is the network (or a timeout). */
 function apiRetry(event: JsonObject): HarnessEvent {
   const error = textAt(event, 'error') ?? '';
-  const known = numberAt(event, 'error_status') ?? RETRY_STATUS.get(error) ?? null;
+  const known = httpStatus(numberAt(event, 'error_status')) ?? RETRY_STATUS.get(error) ?? null;
   const attempt = `retry ${countAt(event, 'attempt')} of ${countAt(event, 'max_retries')}`;
-  const retry_after_ms = numberAt(event, 'retry_delay_ms');
+  const retry_after_ms = wholeMs(numberAt(event, 'retry_delay_ms'));
   const message = `${error || 'no answer'} (${attempt})`;
   const limit = limitOf({ status: known, message, final: false, retry_after_ms });
   if (limit !== null) return { type: 'limit', limit };
@@ -175,6 +176,9 @@ function flatContent(content: unknown): unknown {
   return texts.every((text) => text !== null) ? texts.join('\n') : content;
 }
 
+/** Seconds of the epoch that are still a date. */
+const MAX_SECONDS = 8_640_000_000_000;
+
 /** The plan's windows. `rejected` is the limit itself unless paid overage carries on; the rest is news. */
 function rateLimit(event: JsonObject): HarnessEvent[] {
   const info = objectAt(event, 'rate_limit_info');
@@ -183,7 +187,7 @@ function rateLimit(event: JsonObject): HarnessEvent[] {
   const window = textAt(info, 'rateLimitType') ?? 'unknown window';
   if (state !== 'rejected' || info.isUsingOverage === true) return [status('rate_limit', `${state} (${window})`)];
   const seconds = numberAt(info, 'resetsAt');
-  const resets_at = seconds === null || seconds <= 0 ? null : Math.round(seconds * 1000);
+  const resets_at = seconds === null || seconds <= 0 || seconds > MAX_SECONDS ? null : Math.round(seconds * 1000);
   const message = cutText(`usage limit: ${window} rejected`);
   const limit = { kind: 'usage_limit' as const, status: 429, message, resets_at, retry_after_ms: null, final: true };
   return [{ type: 'limit', limit }];
@@ -195,13 +199,13 @@ function rateLimit(event: JsonObject): HarnessEvent[] {
  */
 function result(event: JsonObject): HarnessEvent[] {
   const subtype = textAt(event, 'subtype') ?? '';
-  const end = textAt(event, 'terminal_reason') ?? '';
+  const end = nameAt(event, 'terminal_reason') ?? '';
   const ok = event.is_error === false && subtype === 'success' && !end.startsWith('aborted');
   const errors = listAt(event, 'errors').filter((each) => typeof each === 'string');
   const text = cutText(textAt(event, 'result') ?? errors.join('\n'));
   const events = spending(event);
   if (!ok) {
-    const status = numberAt(event, 'api_error_status') ?? statusIn(text);
+    const status = numberAt(event, 'api_error_status');
     const limit = subtype === 'success' ? limitOf({ status, message: text, final: true }) : null;
     if (limit !== null) events.push({ type: 'limit', limit });
   }
@@ -252,12 +256,13 @@ function claudeTokens(from: JsonObject, [input, output, read, write]: typeof SNA
 }
 
 function sum(a: Tokens, b: Tokens): Tokens {
+  const plus = (key: keyof Tokens) => Math.min(a[key] + b[key], Number.MAX_SAFE_INTEGER);
   return {
-    input_tokens: a.input_tokens + b.input_tokens,
-    output_tokens: a.output_tokens + b.output_tokens,
-    cache_read_tokens: a.cache_read_tokens + b.cache_read_tokens,
-    cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
-    reasoning_tokens: a.reasoning_tokens + b.reasoning_tokens,
+    input_tokens: plus('input_tokens'),
+    output_tokens: plus('output_tokens'),
+    cache_read_tokens: plus('cache_read_tokens'),
+    cache_write_tokens: plus('cache_write_tokens'),
+    reasoning_tokens: 0,
   };
 }
 

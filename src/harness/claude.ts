@@ -1,8 +1,9 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
 import type { Profile } from '../model/profile.ts';
+import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { checkedArgs, eachOption, listOption, option, sessionLabel } from './argv.ts';
 import { CLAUDE_EVENTS, parseClaude } from './claude-stream.ts';
-import { type ExitRule, failure, judgeExit, UNKNOWN_SESSION } from './exit.ts';
+import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { framedPrompt } from './untrusted.ts';
 
 const MCP_FILE = 'mcp.json';

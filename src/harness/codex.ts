@@ -1,7 +1,8 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
+import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { checkedArgs, eachOption, option } from './argv.ts';
 import { CODEX_EVENTS, parseCodex } from './codex-stream.ts';
-import { type ExitRule, failure, judgeExit, UNKNOWN_SESSION } from './exit.ts';
+import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { projectTask } from './projection.ts';
 import { framedPrompt } from './untrusted.ts';
 

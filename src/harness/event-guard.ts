@@ -3,6 +3,7 @@ import type { UsageMode } from '../model/usage.ts';
 import { cutText, nameAt, valueText } from './event-text.ts';
 import { boundedTouches, isPath } from './file-touch.ts';
 import { countAt, type JsonObject, listAt, numberAt, objectAt, objectsAt, parseLine, textAt } from './json-line.ts';
+import { httpStatus, wholeMs } from './limit.ts';
 
 /**
  * A line that is a `HarnessEvent` itself, as the rehearsal harness and runners with `event_format: ndjson` print them.
@@ -101,18 +102,13 @@ function limit(event: JsonObject): HarnessEvent | null {
     type: 'limit',
     limit: {
       kind,
-      status: numberAt(from, 'status'),
+      status: httpStatus(numberAt(from, 'status')),
       message: cutText(textAt(from, 'message') ?? ''),
-      resets_at: instant(numberAt(from, 'resets_at')),
-      retry_after_ms: instant(numberAt(from, 'retry_after_ms')),
+      resets_at: wholeMs(numberAt(from, 'resets_at')),
+      retry_after_ms: wholeMs(numberAt(from, 'retry_after_ms')),
       final: from.final === true,
     },
   };
-}
-
-/** Milliseconds that a column of whole numbers can hold. */
-function instant(value: number | null): number | null {
-  return value === null || value < 0 ? null : Math.min(Math.round(value), Number.MAX_SAFE_INTEGER);
 }
 
 function result(event: JsonObject): HarnessEvent {

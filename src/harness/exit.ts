@@ -16,9 +16,6 @@ export function failure(reason: string, text: string): HarnessEvent {
   return { type: 'result', ok: false, reason, text: cutText(text), model_turns: null, denials: [] };
 }
 
-/** The reason for "the id given to resume is unknown here": the next turn must start without it. */
-export const UNKNOWN_SESSION = 'unknown_native_session';
-
 /**
  * Events for a process that is gone: the last line that the first fitting rule finds, else the line that looks most
  * like the error. Signals and exit code 0 say nothing by themselves.

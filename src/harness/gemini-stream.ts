@@ -48,7 +48,8 @@ function init(event: JsonObject): HarnessEvent[] {
 function message(event: JsonObject): HarnessEvent[] {
   const text = cutText(textAt(event, 'content') ?? '');
   if (event.role === 'user') return [];
-  return event.role === 'assistant' && text !== '' ? [{ type: 'text', text }] : [custom(event)];
+  if (event.role !== 'assistant' || text === '') return [custom(event)];
+  return [event.delta === true ? { type: 'text', text, is_delta: true } : { type: 'text', text }];
 }
 
 function toolUse(event: JsonObject): HarnessEvent {

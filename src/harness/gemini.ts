@@ -1,6 +1,7 @@
 import type { Harness, HarnessCommand, HarnessEvent, TurnSpec } from '../model/harness.ts';
+import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { checkedArgs, listOption, option } from './argv.ts';
-import { type Exit, type ExitRule, errorLine, errorLines, failure, judgeExit, UNKNOWN_SESSION } from './exit.ts';
+import { type Exit, type ExitRule, errorLine, errorLines, failure, judgeExit } from './exit.ts';
 import { GEMINI_EVENTS, parseGemini } from './gemini-stream.ts';
 import { limitOf } from './limit.ts';
 import { projectTask } from './projection.ts';

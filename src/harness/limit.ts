@@ -33,7 +33,7 @@ const NETWORK =
  */
 export function limitOf(trouble: Trouble): Limit | null {
   const message = cutText(trouble.message);
-  const status = trouble.status ?? statusIn(message);
+  const status = httpStatus(trouble.status) ?? statusIn(message);
   const kind = kindOf(status, message);
   if (kind === null) return null;
   return {
@@ -41,9 +41,14 @@ export function limitOf(trouble: Trouble): Limit | null {
     status,
     message,
     resets_at: trouble.resets_at ?? resetIn(message),
-    retry_after_ms: rounded(trouble.retry_after_ms ?? delayIn(message)),
+    retry_after_ms: wholeMs(trouble.retry_after_ms ?? delayIn(message)),
     final: trouble.final,
   };
+}
+
+/** The number if it can be an HTTP status. */
+export function httpStatus(value: number | null): number | null {
+  return value !== null && Number.isInteger(value) && value >= 100 && value < 600 ? value : null;
 }
 
 function kindOf(status: number | null, message: string): Limit['kind'] | null {
@@ -87,11 +92,11 @@ export function delayIn(message: string): number | null {
     const unit = (part[2] ?? '').toLowerCase();
     total = (total ?? 0) + Number(part[1]) * (unit === 'ms' ? 1 : (UNIT_MS[unit[0] ?? ''] ?? 0));
   }
-  return rounded(total);
+  return wholeMs(total);
 }
 
 /** Whole milliseconds that fit a column; nothing for what is no duration. */
-function rounded(ms: number | null): number | null {
+export function wholeMs(ms: number | null): number | null {
   return ms === null || !(ms >= 0) ? null : Math.min(Math.round(ms), Number.MAX_SAFE_INTEGER);
 }
 

@@ -1,6 +1,7 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
+import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { checkedArgs, option, sessionLabel } from './argv.ts';
-import { type ExitRule, failure, judgeExit, UNKNOWN_SESSION } from './exit.ts';
+import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { limitOf } from './limit.ts';
 import { OPENCODE_EVENTS, parseOpencode } from './opencode-stream.ts';
 import { projectTask } from './projection.ts';

@@ -109,11 +109,17 @@ export function parseDuration(word: string): number {
 }
 
 /** Checks one file's content: every problem at once; unknown keys are warnings (E-174). */
-export function checkConfig(raw: unknown, scope: ConfigScope): { file: ConfigFile | null; issues: ConfigIssue[]; warnings: ConfigIssue[] } {
+export function checkConfig(
+  raw: unknown,
+  scope: ConfigScope,
+): { file: ConfigFile | null; issues: ConfigIssue[]; warnings: ConfigIssue[] } {
   const parsed = file.safeParse(raw ?? {});
   const issues: ConfigIssue[] = parsed.success
     ? []
-    : parsed.error.issues.map((issue) => ({ path: issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key)), message: issue.message }));
+    : parsed.error.issues.map((issue) => ({
+        path: issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key)),
+        message: issue.message,
+      }));
   if (scope === 'project' && parsed.success) issues.push(...projectIssues(parsed.data));
   return { file: parsed.success && issues.length === 0 ? parsed.data : null, issues, warnings: unknownKeys(raw) };
 }
@@ -123,18 +129,30 @@ const LOOSE = /bypass|yolo|danger|auto$/i;
 function projectIssues(data: ConfigFile): ConfigIssue[] {
   const issues: ConfigIssue[] = [];
   if (data.harness_runners) {
-    issues.push({ path: ['harness_runners'], message: 'a repository may not name programs to run; move this to the user config' });
+    issues.push({
+      path: ['harness_runners'],
+      message: 'a repository may not name programs to run; move this to the user config',
+    });
   }
   if (data.worktree?.root) {
-    issues.push({ path: ['worktree', 'root'], message: 'a repository may not choose a place outside itself; move this to the user config' });
+    issues.push({
+      path: ['worktree', 'root'],
+      message: 'a repository may not choose a place outside itself; move this to the user config',
+    });
   }
   for (const [key, value] of Object.entries(data.profiles ?? {})) {
     if (value.permission_mode && LOOSE.test(value.permission_mode)) {
-      issues.push({ path: ['profiles', key, 'permission_mode'], message: 'a repository may not switch permissions off; move this profile to the user config' });
+      issues.push({
+        path: ['profiles', key, 'permission_mode'],
+        message: 'a repository may not switch permissions off; move this profile to the user config',
+      });
     }
     value.add_dirs.forEach((dir, i) => {
       if (dir.startsWith('/') || dir.startsWith('~') || dir.split('/').includes('..')) {
-        issues.push({ path: ['profiles', key, 'add_dirs', i], message: 'a repository may only add directories inside itself' });
+        issues.push({
+          path: ['profiles', key, 'add_dirs', i],
+          message: 'a repository may only add directories inside itself',
+        });
       }
     });
   }
@@ -148,7 +166,8 @@ function unknownKeys(raw: unknown): ConfigIssue[] {
     issues.push(...strangers(mapping(root[key]), shape, [key]));
   }
   for (const [key, { shape }] of Object.entries({ profiles: profile, harness_runners: runner })) {
-    for (const [each, value] of Object.entries(mapping(root[key]))) issues.push(...strangers(mapping(value), shape, [key, each]));
+    for (const [each, value] of Object.entries(mapping(root[key])))
+      issues.push(...strangers(mapping(value), shape, [key, each]));
   }
   return issues;
 }
@@ -175,7 +194,10 @@ export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null)
     merged.turn = overlay(merged.turn, turn);
     merged.watchdog = overlay(merged.watchdog, watchdog);
     merged.groups = { ...merged.groups, ...groups };
-    merged.harness_runners = { ...merged.harness_runners, ...(harness_runners as Record<string, HarnessRunner> | undefined) };
+    merged.harness_runners = {
+      ...merged.harness_runners,
+      ...(harness_runners as Record<string, HarnessRunner> | undefined),
+    };
   }
   merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
   return merged;

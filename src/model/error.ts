@@ -25,7 +25,7 @@ export type ErrorKind =
   | 'parked' // 75
   | 'interrupted'; // 130
 
-export const EXIT_CODES: Record<ErrorKind, number> = {
+const EXIT_CODES: Record<ErrorKind, number> = {
   failed: 1,
   usage: 2,
   refused: 3,

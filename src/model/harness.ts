@@ -9,7 +9,8 @@ import type { TokenCounts, UsageMode } from './usage.ts';
  */
 export type HarnessEvent =
   | { type: 'session'; native_session_id: string; model: string | null; version: string | null }
-  | { type: 'text'; text: string }
+  /** `is_delta`: a piece that continues the text before it without a break. */
+  | { type: 'text'; text: string; is_delta?: true }
   | { type: 'reasoning'; text: string }
   | { type: 'tool_use'; tool: string; tool_id: string | null; input: string; files: FileTouch[] }
   | { type: 'tool_result'; tool_id: string | null; is_error: boolean; output: string }
@@ -20,8 +21,6 @@ export type HarnessEvent =
   | { type: 'result'; ok: boolean; reason: string; text: string; model_turns: number | null; denials: string[] }
   | { type: 'error'; message: string; fatal: boolean }
   | { type: 'custom'; name: string };
-
-export type HarnessEventType = HarnessEvent['type'];
 
 export const EVENT_TEXT_LIMIT = 4096;
 

@@ -27,6 +27,5 @@ export function newSecret(): string {
   return base32(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-export const SESSION_ID = /^[a-z0-9-]+$/;
 /** Names of sessions, roles, profiles, groups: safe as a file name, an argument and a branch part. */
 export const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;

@@ -35,11 +35,6 @@ export function parsePriority(text: string): Priority | null {
   return (PRIORITIES as readonly string[]).includes(word) ? (word as Priority) : null;
 }
 
-/** Larger first. */
-export function priorityRank(priority: Priority): number {
-  return PRIORITIES.indexOf(priority);
-}
-
 /** Addresses that are not sessions. */
 export const OPERATOR = 'operator';
 export const SYSTEM = 'drover';

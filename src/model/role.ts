@@ -22,9 +22,7 @@ export const CAPABILITIES = ['sling', 'nudge', 'stop'] as const;
 export type Capability = (typeof CAPABILITIES)[number];
 
 /** Any of these ends a contract whose role names none (a plain session with a parent). */
-export const DEFAULT_TERMINAL_MAIL: MailType[] = ['worker_done', 'result'];
-
-export const DEFAULT_ROLE = 'solo';
+const DEFAULT_TERMINAL_MAIL: MailType[] = ['worker_done', 'result'];
 
 /** A contract exists when the session has a parent or a role with terminal mail (MODEL §2.6 note 2). */
 export function terminalMailOf(role: Pick<Role, 'terminal_mail' | 'is_persistent'>, hasParent: boolean): MailType[] {

@@ -75,6 +75,12 @@ export const SESSION_EVENTS = {
 
 export type SessionEvent = keyof typeof SESSION_EVENTS;
 
+/** States from which a cause may act: its own list within what the table of states allows. */
+export function legalFrom(event: SessionEvent): SessionState[] {
+  const rule: SessionEventRule = SESSION_EVENTS[event];
+  return PREDECESSORS[rule.to].filter((state) => rule.from.includes(state));
+}
+
 export function isTerminal(state: SessionState): boolean {
   return (TERMINAL_STATES as readonly SessionState[]).includes(state);
 }

@@ -61,7 +61,8 @@ export function settle(facts: SettleFacts): Settlement {
   if (isDone && facts.saw_event) return settleSuccess(facts);
   if (outcome === 'limited') return settleLimited(facts, reason);
   if (outcome === 'cancelled') return settleCancelled(facts, reason);
-  if (outcome === 'stalled' || outcome === 'lost') return { ...BASE, event: 'bury', reason, mail: 'release', died: true };
+  if (outcome === 'stalled' || outcome === 'lost')
+    return { ...BASE, event: 'bury', reason, mail: 'release', died: true };
   if (outcome === 'timed_out' || reason === 'auth') {
     return { ...BASE, event: 'fail', reason, mail: 'release', attempt: facts.attempt + 1, died: true };
   }

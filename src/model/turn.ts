@@ -32,6 +32,9 @@ export const END_CAUSES = [
 ] as const;
 export type EndCause = (typeof END_CAUSES)[number];
 
+/** Reason of a turn whose harness does not know the session it should resume: the next turn starts without it. */
+export const UNKNOWN_SESSION = 'unknown_native_session';
+
 /** One row of `turns`, spelled like its columns. */
 export interface TurnRow {
   session_id: string;
@@ -60,6 +63,8 @@ export interface TurnRow {
   result_ok: number | null;
   result_reason: string | null;
   result_text: string | null;
+  /** 1 while the newest event was a text that pieces may continue. */
+  is_text_open: number;
   model_turns: number;
   tools_open: number;
   limit_json: string | null;

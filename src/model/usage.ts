@@ -11,15 +11,6 @@ export interface Usage {
   cost_micros: number | null;
 }
 
-export const NO_USAGE: Usage = {
-  input_tokens: 0,
-  output_tokens: 0,
-  cache_read_tokens: 0,
-  cache_write_tokens: 0,
-  reasoning_tokens: 0,
-  cost_micros: null,
-};
-
 /**
  * How a harness counts:
  * `add` – this figure is new spending (opencode per step, claude tokens per result);

@@ -9,7 +9,7 @@ import { type Settled, settleTurn } from '../store/settle.ts';
 import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type KillResult, killTree } from '../sys/tree.ts';
-import { readExit, readPid, turnFiles } from '../sys/turn-files.ts';
+import { readExit, readPid, turnFiles, turnProcesses } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
 import { loadRole } from './roles.ts';
 import { contractHint } from './turn.ts';
@@ -26,10 +26,7 @@ export function launcherOf(turn: TurnRow): ProcessId | null {
 
 /** Ends every process of a turn and proves it (ARCHITECTURE §2 "Whose processes are these"). */
 export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms: number): Promise<KillResult> {
-  return killTree(
-    { marker: turn.marker, launcher: launcherOf(turn), launcher_end_uptime_ms: readExit(turn.dir)?.uptime_ms ?? null },
-    { clock: deps.clock, grace_ms },
-  );
+  return killTree({ ...turnProcesses(turn.dir, turn.marker), launcher: launcherOf(turn) }, { clock: deps.clock, grace_ms });
 }
 
 /**

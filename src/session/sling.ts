@@ -5,9 +5,10 @@ import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import type { Harness } from '../model/harness.ts';
 import { NAME, newId } from '../model/id.ts';
-import { TASK_LIMIT } from '../model/mail.ts';
+import { OPERATOR, SYSTEM, TASK_LIMIT } from '../model/mail.ts';
 import type { Profile } from '../model/profile.ts';
 import { groupLabel, nameFor, projectLabel, type SessionRow } from '../model/session.ts';
+import { ensureRun } from '../store/run.ts';
 import { findSession, getSession, insertSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
@@ -56,6 +57,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;
   const base = wantsWorktree ? await baseOf(place.root, request.base) : null;
+  const run_id = request.run === undefined ? null : await ensureRun(deps.store, request.run, deps.clock.now());
   const id = newId('agent');
   const name = request.name ?? nameFor(role.name, request.task);
   const task = request.task;
@@ -77,7 +79,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       base_ref: base,
       parent_id: parent?.id ?? null,
       depth,
-      run_id: request.run ?? parent?.run_id ?? null,
+      run_id: run_id ?? parent?.run_id ?? null,
       recovered_from: null,
       native_session_id: null,
       worktree_path: null,
@@ -128,12 +130,15 @@ export function checkTask(task: string): void {
   }
 }
 
+/** Words that mean something else where a session can be named. */
+const ADDRESSES = ['latest', OPERATOR, SYSTEM, 'parent', 'coordinator', 'orchestrator'];
+
 function checkName(name: string): void {
-  if (NAME.test(name) && name !== 'latest' && !name.startsWith('agent-')) return;
+  if (NAME.test(name) && !ADDRESSES.includes(name) && !name.startsWith('agent-')) return;
   throw usage(
     'name_invalid',
     `Not usable as a session name: ${JSON.stringify(name)}`,
-    'Lowercase letters, digits, dots and dashes, at most 64; not "latest", not starting with "agent-".',
+    'Lowercase letters, digits, dots and dashes, at most 64; not starting with "agent-" and none of the words that address something else.',
   );
 }
 

@@ -7,6 +7,9 @@ import { endSession } from '../store/settle.ts';
 import { attachWorktree } from '../store/turn.ts';
 import type { Deps } from './deps.ts';
 
+/** Longer than any checkout may take. */
+const UNFINISHED_MS = 15 * 60_000;
+
 /**
  * Makes the worktree of a queued session that asked for one (E-015, E-175). One that a crashed attempt left behind is
  * used as it is. True when the session can start; on failure the session is `failed` with the reason (E-016).
@@ -17,6 +20,13 @@ export async function ensureWorktree(deps: Deps, row: SessionRow): Promise<boole
   const path = homePaths.worktree(config.worktree.root ?? `${deps.home}/worktrees`, row.project, row.id);
   try {
     const existing = await findRepository(path);
+    // A checkout that a crashed supervisor began may still be running: look again at the next tick.
+    if (existing?.is_unfinished) {
+      if (deps.clock.now() - row.created_at < UNFINISHED_MS) return false;
+      throw new AppError('failed', 'worktree_unfinished', `the checkout in ${path} was never finished`, {
+        hint: `Remove it with \`git worktree remove -f -f ${path}\` and resume the session.`,
+      });
+    }
     if (existing?.root !== path || existing.branch !== row.branch) {
       await addWorktree({
         repo_root: row.repo_root,

@@ -12,18 +12,23 @@ export interface EventDraft {
 }
 
 export function appendEvent(tx: Tx, draft: EventDraft): void {
-  tx.run(
-    `INSERT INTO events (session_id, turn, type, level, line_offset, data_json, at)
-     VALUES (:session_id, :turn, :type, :level, :line_offset, :data_json, :at)`,
-    {
-      session_id: draft.session_id,
-      turn: draft.turn,
-      type: draft.type,
-      level: draft.level ?? 'info',
-      line_offset: draft.line_offset ?? null,
-      data_json: JSON.stringify(draft.data),
-      at: draft.at,
-    },
+  appendEvents(tx, [draft]);
+}
+
+/** Many at once, in this order. */
+export function appendEvents(tx: Tx, drafts: readonly EventDraft[]): void {
+  tx.insert(
+    'INSERT INTO events (session_id, turn, type, level, line_offset, data_json, at)',
+    7,
+    drafts.map((draft) => [
+      draft.session_id,
+      draft.turn,
+      draft.type,
+      draft.level ?? 'info',
+      draft.line_offset ?? null,
+      JSON.stringify(draft.data),
+      draft.at,
+    ]),
   );
 }
 

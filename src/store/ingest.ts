@@ -3,7 +3,7 @@ import type { HarnessEvent } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
-import { appendEvent } from './event.ts';
+import { appendEvent, appendEvents, type EventDraft } from './event.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 
@@ -29,6 +29,7 @@ export async function ingest(store: Store, batches: readonly IngestInput[]): Pro
 }
 
 function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
+  const drafts: EventDraft[] = [];
   const key = { session_id: batch.session_id, turn: batch.turn };
   const before = tx.get<TurnRow>(
     'SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND stdout_offset = :from',
@@ -45,9 +46,10 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
     }
     for (const event of line.events) {
       fold(after, before, session, event, batch.now);
-      insertEvent(tx, key, line.offset, event, batch.now);
+      drafts.push(draftOf(key, line.offset, event, batch.now));
     }
   }
+  appendEvents(tx, drafts);
   after.lines += batch.oversize;
   if (after.events > before.events) {
     after.first_event_at ??= batch.now;
@@ -58,11 +60,14 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
   return after;
 }
 
-function insertEvent(tx: Tx, key: { session_id: string; turn: number }, line_offset: number, event: HarnessEvent, at: number): void {
+function draftOf(key: { session_id: string; turn: number }, line_offset: number, event: HarnessEvent, at: number): EventDraft {
   const { type, ...data } = event;
   const level = type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
-  appendEvent(tx, { ...key, type, level, line_offset, data, at });
+  return { session_id: key.session_id, turn: key.turn, type, level, line_offset, data, at };
 }
+
+/** Characters of an answer that are kept with the row; the stream has all of it. */
+const RESULT_TEXT_LIMIT = 64 * 1024;
 
 interface SessionFold {
   native: string | null;
@@ -80,6 +85,10 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       turn.native_session_after = event.native_session_id;
       break;
     case 'text':
+      foldText(turn, event);
+      turn.model_turns = Math.max(turn.model_turns, 1);
+      turn.result_at = null;
+      break;
     case 'reasoning':
       turn.model_turns = Math.max(turn.model_turns, 1);
       // Work goes on after a result (several results per process are normal): the linger timer starts anew.
@@ -88,6 +97,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
     case 'tool_use':
       turn.model_turns = Math.max(turn.model_turns, 1);
       turn.tools_open += 1;
+      turn.is_text_open = 0;
       turn.result_at = null;
       session.tools += 1;
       break;
@@ -118,6 +128,13 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
     case 'error':
       break;
   }
+}
+
+/** The newest text is the answer so far: codex, gemini and opencode give none with their result. */
+function foldText(turn: TurnRow, event: { text: string; is_delta?: true }): void {
+  const before = event.is_delta && turn.is_text_open === 1 ? (turn.result_text ?? '') : '';
+  turn.result_text = (before + event.text).slice(0, RESULT_TEXT_LIMIT);
+  turn.is_text_open = 1;
 }
 
 /** The two places where a conversation's running total is kept: what it was before this turn, and now. */
@@ -152,7 +169,7 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
   tx.run(
     `UPDATE turns SET stdout_offset = :stdout_offset, lines = :lines, malformed = :malformed, unknown = :unknown, events = :events,
        first_event_at = :first_event_at, last_event_at = :last_event_at, result_at = :result_at, result_ok = :result_ok,
-       result_reason = :result_reason, result_text = :result_text, model_turns = :model_turns, tools_open = :tools_open,
+       result_reason = :result_reason, result_text = :result_text, is_text_open = :is_text_open, model_turns = :model_turns, tools_open = :tools_open,
        limit_json = :limit_json, native_session_after = :native_session_after, input_tokens = :input_tokens,
        output_tokens = :output_tokens, cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
        reasoning_tokens = :reasoning_tokens, cost_micros = :cost_micros, thread_json = :thread_json
@@ -171,6 +188,7 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
       result_ok: turn.result_ok,
       result_reason: turn.result_reason,
       result_text: turn.result_text,
+      is_text_open: turn.is_text_open,
       model_turns: turn.model_turns,
       tools_open: turn.tools_open,
       limit_json: turn.limit_json,

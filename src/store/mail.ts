@@ -71,7 +71,9 @@ export async function sendMail(
     const turn = input.sender === null ? null : currentTurn(tx, input.sender.id);
     for (const recipient of input.to) {
       if (recipient.id !== null) checkRecipient(tx, recipient.id);
-      rows.push(insertMail(tx, { ...input.draft, to_name: recipient.name, to_id: recipient.id, sent_in_turn: turn }, input.now));
+      rows.push(
+        insertMail(tx, { ...input.draft, to_name: recipient.name, to_id: recipient.id, sent_in_turn: turn }, input.now),
+      );
     }
     if (input.sender !== null) recordSent(tx, input.sender.id, turn, input);
     return rows;
@@ -79,12 +81,24 @@ export async function sendMail(
 }
 
 function currentTurn(tx: Tx, session_id: string): number | null {
-  return tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :session_id AND ended_at IS NULL', { session_id })?.turn ?? null;
+  return (
+    tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :session_id AND ended_at IS NULL', {
+      session_id,
+    })?.turn ?? null
+  );
 }
 
-function recordSent(tx: Tx, session_id: string, turn: number | null, input: { draft: { type: MailType }; is_terminal: boolean; now: number }): void {
+function recordSent(
+  tx: Tx,
+  session_id: string,
+  turn: number | null,
+  input: { draft: { type: MailType }; is_terminal: boolean; now: number },
+): void {
   if (input.is_terminal) {
-    tx.run('UPDATE sessions SET contract_met_at = :now WHERE id = :session_id AND ended_at IS NULL', { now: input.now, session_id });
+    tx.run('UPDATE sessions SET contract_met_at = :now WHERE id = :session_id AND ended_at IS NULL', {
+      now: input.now,
+      session_id,
+    });
   }
   if (turn === null) return;
   tx.run(
@@ -94,7 +108,10 @@ function recordSent(tx: Tx, session_id: string, turn: number | null, input: { dr
 }
 
 function checkRecipient(tx: Tx, id: string): void {
-  const row = tx.get<Pick<SessionRow, 'state' | 'name' | 'ended_at'>>('SELECT state, name, ended_at FROM sessions WHERE id = :id', { id });
+  const row = tx.get<Pick<SessionRow, 'state' | 'name' | 'ended_at'>>(
+    'SELECT state, name, ended_at FROM sessions WHERE id = :id',
+    { id },
+  );
   if (row === null) throw new AppError('not_found', 'recipient_not_found', `No session ${id}.`);
   if (row.ended_at === null) return;
   const verb = row.state === 'zombie' || row.state === 'completed' ? 'recover' : 'resume';
@@ -107,7 +124,9 @@ function checkRecipient(tx: Tx, id: string): void {
 
 /** Live sessions by exact name. */
 export async function liveByName(store: Store, name: string): Promise<SessionRow | null> {
-  return store.read((tx) => tx.get<SessionRow>('SELECT * FROM sessions WHERE name = :name AND ended_at IS NULL', { name }));
+  return store.read((tx) =>
+    tx.get<SessionRow>('SELECT * FROM sessions WHERE name = :name AND ended_at IS NULL', { name }),
+  );
 }
 
 export interface MailQuery {
@@ -144,7 +163,10 @@ export async function listMail(store: Store, query: MailQuery): Promise<MailRow[
 export async function findMail(store: Store, wanted: string): Promise<MailRow | null> {
   const from = wanted.startsWith('mail-') ? wanted : `mail-${wanted}`;
   const rows = await store.read((tx) =>
-    tx.all<MailRow>('SELECT * FROM mail WHERE id >= :from AND id < :below ORDER BY id LIMIT 2', { from, below: `${from}~` }),
+    tx.all<MailRow>('SELECT * FROM mail WHERE id >= :from AND id < :below ORDER BY id LIMIT 2', {
+      from,
+      below: `${from}~`,
+    }),
   );
   return rows.length === 1 ? (rows[0] ?? null) : null;
 }
@@ -153,10 +175,18 @@ export async function findMail(store: Store, wanted: string): Promise<MailRow | 
 export async function markOperatorRead(store: Store, ids: readonly string[], now: number): Promise<number> {
   return store.write((tx) => {
     let changes = 0;
-    for (const id of ids) changes += tx.run('UPDATE mail SET read_at = :now WHERE id = :id AND to_id IS NULL AND read_at IS NULL', { now, id });
+    for (const id of ids)
+      changes += tx.run('UPDATE mail SET read_at = :now WHERE id = :id AND to_id IS NULL AND read_at IS NULL', {
+        now,
+        id,
+      });
     return changes;
   });
 }
+
+/** The brief first, then by priority, then by arrival. */
+export const PROMPT_ORDER = `CASE type WHEN 'task' THEN 0 ELSE 1 END,
+  CASE priority WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2 ELSE 3 END, seq`;
 
 const BATCH_BYTES = 512 * 1024;
 /** A result text has up to 4,096 characters. */
@@ -173,10 +203,9 @@ export interface Claimed {
  */
 export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
   const waiting = tx.all<{ seq: number; size: number }>(
-    `SELECT seq, length(body) + length(subject) AS size FROM mail
+    `SELECT seq, octet_length(body) + octet_length(subject) + coalesce(octet_length(payload_json), 0) AS size FROM mail
      WHERE to_id = :session_id AND read_at IS NULL AND delivered_turn IS NULL
-     ORDER BY CASE type WHEN 'task' THEN 0 ELSE 1 END,
-              CASE priority WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2 ELSE 3 END, seq`,
+     ORDER BY ${PROMPT_ORDER}`,
     { session_id },
   );
   const mails: MailRow[] = [];
@@ -184,7 +213,10 @@ export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
   for (const { seq, size } of waiting) {
     bytes += size;
     if (mails.length > 0 && bytes > BATCH_BYTES) break;
-    const row = tx.get<MailRow>('UPDATE mail SET delivered_turn = :turn, deliveries = deliveries + 1 WHERE seq = :seq RETURNING *', { turn, seq });
+    const row = tx.get<MailRow>(
+      'UPDATE mail SET delivered_turn = :turn, deliveries = deliveries + 1 WHERE seq = :seq RETURNING *',
+      { turn, seq },
+    );
     if (row) mails.push(row);
   }
   const notifications = tx.all<NotificationRow>(
@@ -200,12 +232,24 @@ export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
 export function settleInput(tx: Tx, session_id: string, turn: number, how: 'confirm' | 'release', now: number): void {
   const params = { session_id, turn, now };
   if (how === 'confirm') {
-    tx.run('UPDATE mail SET read_at = :now WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL', params);
-    tx.run('UPDATE notifications SET delivered_at = :now WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL', params);
+    tx.run(
+      'UPDATE mail SET read_at = :now WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL',
+      params,
+    );
+    tx.run(
+      'UPDATE notifications SET delivered_at = :now WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL',
+      params,
+    );
   } else {
     const { now: _unused, ...key } = params;
-    tx.run('UPDATE mail SET delivered_turn = NULL WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL', key);
-    tx.run('UPDATE notifications SET delivered_turn = NULL WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL', key);
+    tx.run(
+      'UPDATE mail SET delivered_turn = NULL WHERE to_id = :session_id AND delivered_turn = :turn AND read_at IS NULL',
+      key,
+    );
+    tx.run(
+      'UPDATE notifications SET delivered_turn = NULL WHERE parent_id = :session_id AND delivered_turn = :turn AND delivered_at IS NULL',
+      key,
+    );
   }
 }
 

@@ -105,6 +105,7 @@ CREATE TABLE turns (
   result_ok INTEGER,
   result_reason TEXT,
   result_text TEXT,
+  is_text_open INTEGER NOT NULL DEFAULT 0,
   model_turns INTEGER NOT NULL DEFAULT 0,
   tools_open INTEGER NOT NULL DEFAULT 0,
   limit_json TEXT,
@@ -168,7 +169,7 @@ CREATE TABLE notifications (
   delivered_at INTEGER,
   UNIQUE (child_id, death_no)
 ) STRICT;
-CREATE INDEX waiting_notifications ON notifications(parent_id, seq) WHERE delivered_at IS NULL AND delivered_turn IS NULL;
+CREATE INDEX notifications_by_parent ON notifications(parent_id, delivered_turn, seq);
 `;
 
 const AUDIT = `

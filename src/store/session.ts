@@ -140,7 +140,7 @@ function candidates(tx: Tx, wanted: string, repo_root: string | null): SessionRo
   if (wanted === 'latest') {
     const where = repo_root === null ? '' : 'WHERE repo_root = :repo_root';
     return tx.all<SessionRow>(
-      `SELECT * FROM sessions ${where} ORDER BY updated_at DESC, id LIMIT 1`,
+      `SELECT * FROM sessions ${where} ORDER BY updated_at DESC LIMIT 1`,
       repo_root === null ? {} : { repo_root },
     );
   }

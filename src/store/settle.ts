@@ -1,8 +1,8 @@
 import type { HarnessEvent, Limit } from '../model/harness.ts';
 import { MAIL_SUBJECT_LIMIT, type MailRow, SYSTEM } from '../model/mail.ts';
-import { type Settlement, settle } from '../model/settle.ts';
 import { type Actor, isTerminal, type SessionRow } from '../model/session.ts';
-import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow } from '../model/turn.ts';
+import { type Settlement, settle } from '../model/settle.ts';
+import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow, UNKNOWN_SESSION } from '../model/turn.ts';
 import { appendEvent } from './event.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
 import { readSession } from './session.ts';
@@ -88,7 +88,14 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
 function applyExitEvents(tx: Tx, turn: TurnRow, input: SettleInput): void {
   for (const event of input.exit_events) {
     const { type, ...data } = event;
-    appendEvent(tx, { session_id: turn.session_id, turn: turn.turn, type, level: type === 'error' ? 'error' : 'warning', data, at: input.now });
+    appendEvent(tx, {
+      session_id: turn.session_id,
+      turn: turn.turn,
+      type,
+      level: type === 'error' ? 'error' : 'warning',
+      data,
+      at: input.now,
+    });
     if (event.type === 'limit') turn.limit_json = JSON.stringify(event.limit);
     if (event.type === 'result') {
       turn.result_ok = event.ok ? 1 : 0;
@@ -118,7 +125,13 @@ function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: Settle
       result_reason: turn.result_reason,
     },
   );
-  appendEvent(tx, { session_id: turn.session_id, turn: turn.turn, type: 'turn_end', data: { ...verdict, exit: input.exit }, at: input.now });
+  appendEvent(tx, {
+    session_id: turn.session_id,
+    turn: turn.turn,
+    type: 'turn_end',
+    data: { ...verdict, exit: input.exit },
+    at: input.now,
+  });
 }
 
 function awaitsOthers(tx: Tx, session_id: string): boolean {
@@ -149,8 +162,11 @@ function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: 
     ...(settlement.event === 'park'
       ? { parked_reason: settlement.parked_reason, parked_evidence: turn.limit_json, resume_at: settlement.resume_at }
       : {}),
+    ...(verdict.reason === UNKNOWN_SESSION ? { native_session_id: null } : {}),
     ...(turn.result_text === null ? {} : { result_text: turn.result_text }),
-    ...(verdict.outcome === 'cancelled' && turn.end_cause !== null ? { interrupt_reason: session.interrupt_reason ?? turn.end_cause } : {}),
+    ...(verdict.outcome === 'cancelled' && turn.end_cause !== null
+      ? { interrupt_reason: session.interrupt_reason ?? turn.end_cause }
+      : {}),
   };
   const moved = transition(tx, {
     session_id: session.id,
@@ -262,7 +278,11 @@ function answerForTheDead(tx: Tx, row: SessionRow, now: number): void {
     const draft = { from_name: SYSTEM, from_id: null, to_name: question.from_name, to_id: question.from_id };
     const subject = `No answer: ${row.name} is ${row.state}`.slice(0, MAIL_SUBJECT_LIMIT);
     const body = `${row.name} ended before it answered "${question.subject}". Go on without, or ask somebody else.`;
-    insertMail(tx, { ...draft, type: 'error', priority: 'high', subject, body, payload_json: null, reply_to: question }, now);
+    insertMail(
+      tx,
+      { ...draft, type: 'error', priority: 'high', subject, body, payload_json: null, reply_to: question },
+      now,
+    );
   }
 }
 
@@ -287,12 +307,17 @@ export async function endSession(
   return store.write((tx) => {
     const moved = transition(tx, input);
     if (!moved.ok) return null;
-    tx.run("UPDATE turns SET end_cause = coalesce(end_cause, :cause) WHERE session_id = :id AND ended_at IS NULL", {
+    tx.run('UPDATE turns SET end_cause = coalesce(end_cause, :cause) WHERE session_id = :id AND ended_at IS NULL', {
       id: input.session_id,
       cause: input.event === 'stop' ? 'stop' : 'stuck',
     });
     if (moved.prev !== 'zombie') {
-      endEffects(tx, moved.row, { now: input.now, died: input.died, reason: input.reason, terminated_by: input.terminated_by ?? 'runner' });
+      endEffects(tx, moved.row, {
+        now: input.now,
+        died: input.died,
+        reason: input.reason,
+        terminated_by: input.terminated_by ?? 'runner',
+      });
     }
     return moved.row;
   });
@@ -302,7 +327,10 @@ export async function endSession(
  * A claimed turn whose process could not be started: the turn is closed, its mail released and the session failed with
  * the reason, in one transaction (E-009, CX-34).
  */
-export async function abortTurn(store: Store, input: { session_id: string; turn: number; reason: string; now: number }): Promise<boolean> {
+export async function abortTurn(
+  store: Store,
+  input: { session_id: string; turn: number; reason: string; now: number },
+): Promise<boolean> {
   return store.write((tx) => {
     const closed = tx.run(
       `UPDATE turns SET ended_at = :now, outcome = 'crashed', reason = :reason, tree_empty = 1
@@ -311,9 +339,24 @@ export async function abortTurn(store: Store, input: { session_id: string; turn:
     );
     if (closed === 0) return false;
     settleInput(tx, input.session_id, input.turn, 'release', input.now);
-    appendEvent(tx, { session_id: input.session_id, turn: input.turn, type: 'error', level: 'error', data: { message: input.reason }, at: input.now });
-    const moved = transition(tx, { session_id: input.session_id, event: 'fail', actor: 'supervisor', now: input.now, reason: input.reason, fence: input.turn });
-    if (moved.ok) endEffects(tx, moved.row, { now: input.now, died: true, reason: input.reason, terminated_by: 'runner' });
+    appendEvent(tx, {
+      session_id: input.session_id,
+      turn: input.turn,
+      type: 'error',
+      level: 'error',
+      data: { message: input.reason },
+      at: input.now,
+    });
+    const moved = transition(tx, {
+      session_id: input.session_id,
+      event: 'fail',
+      actor: 'supervisor',
+      now: input.now,
+      reason: input.reason,
+      fence: input.turn,
+    });
+    if (moved.ok)
+      endEffects(tx, moved.row, { now: input.now, died: true, reason: input.reason, terminated_by: 'runner' });
     return true;
   });
 }

@@ -5,6 +5,9 @@ import type { Gate } from '../model/gate.ts';
 
 export type Params = Record<string, SQLQueryBindings>;
 
+/** Rows per statement of `Tx.insert`; more would save little. */
+const INSERT_ROWS = 32;
+
 /** What runs inside one transaction. Statements are prepared once per connection. */
 export class Tx {
   readonly #db: Database;
@@ -34,6 +37,20 @@ export class Tx {
   /** Number of rows changed. */
   run(sql: string, params: Params = {}): number {
     return this.#statement(sql).run(params).changes;
+  }
+
+  /**
+   * Inserts rows given as values in the order of `columns`, many per statement: about half the price of `run` for each.
+   * `into` is the statement up to the word VALUES.
+   */
+  insert(into: string, columns: number, rows: readonly (readonly SQLQueryBindings[])[]): void {
+    const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
+    const many = `${into} VALUES ${Array.from({ length: INSERT_ROWS }, () => row).join(',')}`;
+    let done = 0;
+    for (; done + INSERT_ROWS <= rows.length; done += INSERT_ROWS) {
+      this.#statement(many).run(...rows.slice(done, done + INSERT_ROWS).flat());
+    }
+    for (; done < rows.length; done += 1) this.#statement(`${into} VALUES ${row}`).run(...(rows[done] ?? []));
   }
 
   finalize(): void {

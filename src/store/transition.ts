@@ -1,4 +1,13 @@
-import { type Actor, isTerminal, SESSION_EVENTS, type SessionEvent, type SessionRow, type SessionState } from '../model/session.ts';
+import {
+  type Actor,
+  isInFlight,
+  isTerminal,
+  legalFrom,
+  SESSION_EVENTS,
+  type SessionEvent,
+  type SessionRow,
+  type SessionState,
+} from '../model/session.ts';
 import { sqlList } from './schema.ts';
 import type { Params, Tx } from './store.ts';
 
@@ -25,6 +34,7 @@ export type SessionPatch = Partial<
     | 'parked_evidence'
     | 'resume_at'
     | 'result_text'
+    | 'native_session_id'
     | 'stalled_since'
     | 'escalation_level'
     | 'last_activity_at'
@@ -63,7 +73,7 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
   if (rule.fenced) params.fence = input.fence ?? -1;
   const row = tx.get<SessionRow>(
     `UPDATE sessions SET state = :to, updated_at = :now${columns.map((column) => `, ${column}`).join('')}
-     WHERE id = :id AND state IN (${sqlList(rule.from)})${fence} RETURNING *`,
+     WHERE id = :id AND state IN (${sqlList(legalFrom(input.event))})${fence} RETURNING *`,
     params,
   );
   if (row === null) return { ok: false, reason: 'illegal_transition', prev: before.state };
@@ -87,10 +97,12 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
 function cleared(to: SessionState, input: TransitionInput): Params {
   const set: Params = {};
   if (isTerminal(to)) {
-    Object.assign(set, { ended_at: input.now, end_reason: input.reason ?? null, token_hash: null, next_turn_at: null });
+    Object.assign(set, { ended_at: input.now, end_reason: input.reason ?? null, next_turn_at: null });
   } else {
     Object.assign(set, { ended_at: null, end_reason: null });
   }
+  // A token is valid during its turn and no longer.
+  if (!isInFlight(to)) set.token_hash = null;
   if (to !== 'parked') Object.assign(set, { parked_reason: null, parked_evidence: null, resume_at: null });
   if (to === 'stalled') set.stalled_since = input.now;
   else Object.assign(set, { stalled_since: null, escalation_level: 0 });

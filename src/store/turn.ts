@@ -1,7 +1,7 @@
 import type { Actor, SessionRow } from '../model/session.ts';
 import type { EndCause, TurnRow } from '../model/turn.ts';
 import { appendEvent } from './event.ts';
-import { type Claimed, claimInput, hasInput } from './mail.ts';
+import { type Claimed, claimInput, hasInput, PROMPT_ORDER } from './mail.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
@@ -48,11 +48,24 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
        VALUES (:id, :number, :marker, :dir, :now, :native,
                (SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1))
        RETURNING *`,
-      { id: before.id, number, marker: input.marker, dir: input.dir_of(number), now: input.now, native: before.native_session_id },
+      {
+        id: before.id,
+        number,
+        marker: input.marker,
+        dir: input.dir_of(number),
+        now: input.now,
+        native: before.native_session_id,
+      },
     );
     if (turn === null) return null;
     const claimed = claimInput(tx, before.id, number);
-    appendEvent(tx, { session_id: before.id, turn: number, type: 'turn_start', data: { mails: claimed.mails.map((mail) => mail.id) }, at: input.now });
+    appendEvent(tx, {
+      session_id: before.id,
+      turn: number,
+      type: 'turn_start',
+      data: { mails: claimed.mails.map((mail) => mail.id) },
+      at: input.now,
+    });
     // The brief of an interruption belongs to this turn; the row has just been cleared of it.
     return { session: { ...moved.row, interrupt_reason: before.interrupt_reason }, turn, ...claimed };
   });
@@ -68,7 +81,7 @@ function openTurn(tx: Tx, session_id: string): boolean {
 }
 
 /** True while the supervisor that took `fence` is still the newest (second wall behind the kernel lock). */
-export function holdsLease(tx: Tx, fence: number): boolean {
+function holdsLease(tx: Tx, fence: number): boolean {
   return tx.get("SELECT 1 FROM leases WHERE name = 'supervisor' AND fence = :fence", { fence }) !== null;
 }
 
@@ -100,7 +113,11 @@ export async function recordLaunch(
 }
 
 /** Why drover ends this turn; the first writer wins (`null` when somebody was first or the turn is over). */
-export async function markEndCause(store: Store, key: { session_id: string; turn: number }, cause: EndCause): Promise<boolean> {
+export async function markEndCause(
+  store: Store,
+  key: { session_id: string; turn: number },
+  cause: EndCause,
+): Promise<boolean> {
   return store.write(
     (tx) =>
       tx.run(
@@ -126,11 +143,15 @@ export async function openTurns(store: Store): Promise<OpenTurn[]> {
 }
 
 export async function getTurn(store: Store, session_id: string, turn: number): Promise<TurnRow | null> {
-  return store.read((tx) => tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn', { session_id, turn }));
+  return store.read((tx) =>
+    tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn', { session_id, turn }),
+  );
 }
 
 export async function listTurns(store: Store, session_id: string): Promise<TurnRow[]> {
-  return store.read((tx) => tx.all<TurnRow>('SELECT * FROM turns WHERE session_id = :session_id ORDER BY turn', { session_id }));
+  return store.read((tx) =>
+    tx.all<TurnRow>('SELECT * FROM turns WHERE session_id = :session_id ORDER BY turn', { session_id }),
+  );
 }
 
 /**
@@ -159,29 +180,40 @@ export async function dispatchable(store: Store, now: number, limit: number): Pr
 
 /** Turns in flight that somebody wants ended. */
 export async function turnsToEnd(store: Store): Promise<Pick<TurnRow, 'session_id' | 'turn' | 'end_cause'>[]> {
-  return store.read((tx) => tx.all('SELECT session_id, turn, end_cause FROM turns WHERE ended_at IS NULL AND end_cause IS NOT NULL'));
+  return store.read((tx) =>
+    tx.all('SELECT session_id, turn, end_cause FROM turns WHERE ended_at IS NULL AND end_cause IS NOT NULL'),
+  );
 }
 
 /** Parked sessions whose time has come go back to the queue (guarded; returns how many). */
 export async function releaseDue(store: Store, now: number, actor: Actor): Promise<number> {
   const due = (tx: Tx) =>
-    tx.all<{ id: string }>("SELECT id FROM sessions WHERE ended_at IS NULL AND state = 'parked' AND resume_at IS NOT NULL AND resume_at <= :now", { now });
+    tx.all<{ id: string }>(
+      "SELECT id FROM sessions WHERE ended_at IS NULL AND state = 'parked' AND resume_at IS NOT NULL AND resume_at <= :now",
+      { now },
+    );
   if ((await store.read(due)).length === 0) return 0;
   // Asked again inside the transaction: a person may have paused one of them for good in between.
-  return store.write((tx) => due(tx).filter(({ id }) => transition(tx, { session_id: id, event: 'release', actor, now, reason: 'resume_at' }).ok).length);
+  return store.write(
+    (tx) =>
+      due(tx).filter(
+        ({ id }) => transition(tx, { session_id: id, event: 'release', actor, now, reason: 'resume_at' }).ok,
+      ).length,
+  );
 }
 
 /**
  * The next instant later than `after` at which something waits for nothing but time; null when nothing does. What was
- * due by `after` is the business of whoever looked then: it may wait for a slot, and then no timer helps.
+ * due by `after` is the business of whoever looked then: it may wait for a slot, and then no timer helps. (The plus keeps
+ * the index of all the living from being preferred to the short one of those with an instant.)
  */
 export async function nextDueAt(store: Store, after = 0): Promise<number | null> {
   return store.read(
     (tx) =>
       tx.get<{ at: number | null }>(
         `SELECT min(at) AS at FROM (
-           SELECT min(next_turn_at) AS at FROM sessions WHERE next_turn_at > :after AND ended_at IS NULL AND state IN ('queued','idle')
-           UNION ALL SELECT min(resume_at) FROM sessions WHERE resume_at > :after AND ended_at IS NULL AND state = 'parked')`,
+           SELECT min(next_turn_at) AS at FROM sessions WHERE next_turn_at > :after AND ended_at IS NULL AND +state IN ('queued','idle')
+           UNION ALL SELECT min(resume_at) FROM sessions WHERE resume_at > :after AND ended_at IS NULL AND +state = 'parked')`,
         { after },
       )?.at ?? null,
   );
@@ -190,14 +222,25 @@ export async function nextDueAt(store: Store, after = 0): Promise<number | null>
 /** The mail and notifications a claimed turn carries, as `claimTurn` returned them. */
 export async function claimedInput(store: Store, session_id: string, turn: number): Promise<Claimed> {
   return store.read((tx) => ({
-    mails: tx.all('SELECT * FROM mail WHERE to_id = :session_id AND delivered_turn = :turn ORDER BY seq', { session_id, turn }),
-    notifications: tx.all('SELECT * FROM notifications WHERE parent_id = :session_id AND delivered_turn = :turn ORDER BY seq', { session_id, turn }),
+    mails: tx.all(`SELECT * FROM mail WHERE to_id = :session_id AND delivered_turn = :turn ORDER BY ${PROMPT_ORDER}`, {
+      session_id,
+      turn,
+    }),
+    notifications: tx.all(
+      'SELECT * FROM notifications WHERE parent_id = :session_id AND delivered_turn = :turn ORDER BY seq',
+      { session_id, turn },
+    ),
   }));
 }
 
 /** A new token for the turn in flight (the text of the old one died with the supervisor that made it). */
 export async function refreshToken(store: Store, session_id: string, token_hash: string): Promise<void> {
-  await store.write((tx) => tx.run('UPDATE sessions SET token_hash = :token_hash WHERE id = :session_id AND ended_at IS NULL', { token_hash, session_id }));
+  await store.write((tx) =>
+    tx.run('UPDATE sessions SET token_hash = :token_hash WHERE id = :session_id AND ended_at IS NULL', {
+      token_hash,
+      session_id,
+    }),
+  );
 }
 
 /** Records where a queued session works; false when somebody was first. */
@@ -216,9 +259,19 @@ export async function attachWorktree(
 }
 
 /** A turn in flight without progress: the state says so, its process goes on (MODEL §2.7). */
-export async function stallTurn(store: Store, input: { session_id: string; turn: number; evidence: string; now: number }): Promise<boolean> {
+export async function stallTurn(
+  store: Store,
+  input: { session_id: string; turn: number; evidence: string; now: number },
+): Promise<boolean> {
   return store.write((tx) => {
-    const moved = transition(tx, { session_id: input.session_id, event: 'stall', actor: 'watchdog', now: input.now, reason: input.evidence, fence: input.turn });
+    const moved = transition(tx, {
+      session_id: input.session_id,
+      event: 'stall',
+      actor: 'watchdog',
+      now: input.now,
+      reason: input.evidence,
+      fence: input.turn,
+    });
     return moved.ok;
   });
 }

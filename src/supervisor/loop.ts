@@ -20,11 +20,10 @@ import {
   stallTurn,
   turnsToEnd,
 } from '../store/turn.ts';
-import { fileSize } from '../sys/directory.ts';
-import { isGone } from '../sys/identity.ts';
 import { watchDirectory } from '../sys/tail.ts';
-import { liveHeld, readExit, turnFiles } from '../sys/turn-files.ts';
+import { readExit } from '../sys/turn-files.ts';
 import { judge } from '../watchdog/judge.ts';
+import { factsOf, isProcessGone, wasNeverStarted } from './observe.ts';
 import { RunningTurn } from './running.ts';
 
 /** Pause between the first and the next look at a busy stream; lets many small writes become one transaction. */
@@ -179,33 +178,13 @@ export class SupervisorLoop {
 
   /** Judges one turn; `closely` also asks the machine instead of waiting to be told. */
   async #look(turn: RunningTurn, now: number, closely: boolean): Promise<void> {
-    const files = turnFiles(turn.row.dir);
     if (closely) {
-      turn.identity ??= launcherOf(turn.row);
-      if (turn.identity !== null ? isGone(turn.identity) : !liveHeld(turn.row.dir)) turn.gone = true;
+      turn.gone ||= isProcessGone(turn);
       turn.dirty = true;
       this.#isDirty = true;
     }
     const config = await this.#deps.config_for(turn.session.repo_root);
-    const verdict = judge(
-      {
-        state: turn.isStalled ? 'stalled' : 'working',
-        process: turn.gone ? 'gone' : 'alive',
-        started_at: turn.row.started_at,
-        first_event_at: turn.row.first_event_at,
-        last_event_at: turn.row.last_event_at,
-        result_at: turn.row.result_at,
-        tools_open: turn.row.tools_open,
-        end_cause: turn.row.end_cause,
-        timeout_ms: turn.session.timeout_ms,
-        early_first_event: turn.harness?.bits.early_first_event ?? false,
-        is_persistent: turn.is_persistent,
-        log_bytes: closely ? fileSize(files.stdout) + fileSize(files.stderr) : 0,
-        awake_since: this.#awakeSince,
-      },
-      config,
-      now,
-    );
+    const verdict = judge(factsOf(turn, { closely, awake_since: this.#awakeSince }), config, now);
     if (verdict.act === 'settle') this.#end(turn);
     if (verdict.act === 'stall') {
       turn.isStalled = true;
@@ -278,17 +257,22 @@ export class SupervisorLoop {
     this.#starting.add(session_id);
     this.#task(session_id, async () => {
       try {
-        const row = await getSession(this.#deps.store, session_id);
-        if (row === null || !(await ensureWorktree(this.#deps, row))) return;
-        const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
-        if (start.started !== null) await this.#follow(start.started);
         // Without this, a session that has to wait for a slot would be tried again at once, for ever.
-        else if (start.why === 'none') this.#waiting.add(session_id);
+        if ((await this.#start(session_id)) === 'wait') this.#waiting.add(session_id);
       } finally {
         this.#starting.delete(session_id);
         this.ring();
       }
     });
+  }
+
+  async #start(session_id: string): Promise<'started' | 'failed' | 'wait'> {
+    const row = await getSession(this.#deps.store, session_id);
+    if (row === null || !(await ensureWorktree(this.#deps, row))) return 'wait';
+    const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
+    if (start.started === null) return start.why === 'none' ? 'wait' : 'failed';
+    await this.#follow(start.started);
+    return 'started';
   }
 
   async #follow(started: StartedTurn): Promise<void> {
@@ -385,19 +369,9 @@ export class SupervisorLoop {
       return;
     }
     const turn = await this.#register(open);
-    const isDead = readExit(row.dir) !== null || (turn.identity !== null ? isGone(turn.identity) : !liveHeld(row.dir));
+    const isDead = readExit(row.dir) !== null || isProcessGone(turn);
     this.#options.log(`${session.name} turn ${row.turn}: ${isDead ? 'ended while nobody watched' : 're-adopted'}`);
     if (isDead) turn.gone = true;
     if (isDead || row.end_cause !== null) this.#end(turn);
   }
-}
-
-/** A claim whose launcher never ran: no identity, no output, and nobody holds the turn's lock (race-free, by flock). */
-function wasNeverStarted(row: TurnRow): boolean {
-  return (
-    launcherOf(row) === null &&
-    !liveHeld(row.dir) &&
-    fileSize(turnFiles(row.dir).stdout) === 0 &&
-    readExit(row.dir) === null
-  );
 }

@@ -73,35 +73,32 @@ export class RunningTurn {
    */
   read(now: number, final: boolean): IngestInput | null {
     const from_offset = this.row.stdout_offset;
-    const frames: Frame[] = [];
+    const lines: LineEvents[] = [];
+    let frames = 0;
+    let oversize = 0;
+    const take = (frame: Frame) => {
+      frames += 1;
+      if (frame.oversize) oversize += 1;
+      else if (frame.text.trim() !== '') lines.push({ offset: frame.offset, end: frame.end, events: this.#parse(frame.text) });
+    };
     let isAtEnd = false;
     // A line longer than a chunk yields no frame: read on until there is one, or the end.
-    for (let i = 0; frames.length === 0 && !isAtEnd && i < MAX_CHUNKS; i += 1) {
+    for (let i = 0; frames === 0 && !isAtEnd && i < MAX_CHUNKS; i += 1) {
       const chunk = readFrom(this.#path, this.#reader.position, CHUNK_BYTES);
       isAtEnd = chunk.length < CHUNK_BYTES;
-      frames.push(...this.#reader.push(chunk));
+      for (const frame of this.#reader.push(chunk)) take(frame);
     }
     this.dirty = !isAtEnd;
     if (final && isAtEnd) {
       const last = this.#reader.flush();
-      if (last !== null) frames.push(last);
+      if (last !== null) take(last);
     }
-    if (frames.length === 0) return null;
-    return {
-      session_id: this.row.session_id,
-      turn: this.row.turn,
-      from_offset,
-      to_offset: this.#reader.committed,
-      lines: frames.flatMap((frame) => this.#parse(frame)),
-      oversize: frames.filter((frame) => frame.oversize).length,
-      now,
-    };
+    if (frames === 0) return null;
+    const { session_id, turn } = this.row;
+    return { session_id, turn, from_offset, to_offset: this.#reader.committed, lines, oversize, now };
   }
 
-  #parse(frame: Frame): LineEvents[] {
-    if (frame.oversize || frame.text.trim() === '') return [];
-    const events =
-      this.harness === null ? [{ type: 'custom' as const, name: 'unparsed' }] : this.harness.parse(frame.text);
-    return [{ offset: frame.offset, end: frame.end, events }];
+  #parse(text: string): LineEvents['events'] {
+    return this.harness === null ? [{ type: 'custom', name: 'unparsed' }] : this.harness.parse(text);
   }
 }

@@ -93,11 +93,6 @@ export function ask(path: string, line: string, timeoutMs: number): Promise<stri
   });
 }
 
-/** Rings; true when somebody answered in time. */
-export async function poke(path: string, line: string, timeoutMs: number): Promise<boolean> {
-  return (await ask(path, line, timeoutMs)) !== null;
-}
-
 /** Does a process accept connections here? A refused connection or no file at all means no. */
 async function isAnswered(path: string): Promise<boolean> {
   try {

@@ -44,7 +44,26 @@ export interface TurnExit {
 /** A shell reports the end by signal n as 128 + n. */
 const SIGNAL_BASE = 128;
 /** Only signals that end a process: Gemini CLI exits with 144, 145 and 147 of its own accord (HTTP status mod 256). */
-const FATAL = ['HUP', 'INT', 'QUIT', 'ILL', 'TRAP', 'ABRT', 'BUS', 'FPE', 'KILL', 'SEGV', 'PIPE', 'ALRM', 'TERM', 'XCPU', 'XFSZ', 'SYS', 'USR1', 'USR2'];
+const FATAL = [
+  'HUP',
+  'INT',
+  'QUIT',
+  'ILL',
+  'TRAP',
+  'ABRT',
+  'BUS',
+  'FPE',
+  'KILL',
+  'SEGV',
+  'PIPE',
+  'ALRM',
+  'TERM',
+  'XCPU',
+  'XFSZ',
+  'SYS',
+  'USR1',
+  'USR2',
+];
 const SIGNAL_NAMES = new Map(
   Object.entries(constants.signals)
     .filter(([name]) => FATAL.includes(name.slice('SIG'.length)))

@@ -1,4 +1,5 @@
 import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { hostileRepositoryTest, plainClaudeTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests } from './trouble.ts';
 import { workTests } from './work.ts';
@@ -17,3 +18,5 @@ workTests(real, {
 troubleTests(real, { first_event: '20s' });
 hostileTextTest(real, 'all');
 hostileMailTest(real);
+hostileRepositoryTest(real);
+plainClaudeTest(real);

@@ -1,7 +1,8 @@
 import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { hostileRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests, usageLimitTest } from './trouble.ts';
-import { workTests } from './work.ts';
+import { reminderTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('codex');
 
@@ -16,5 +17,7 @@ workTests(real, {
 });
 troubleTests(real, { first_event: '20s' });
 usageLimitTest(real);
+reminderTest(real);
 hostileTextTest(real, 'all');
 hostileMailTest(real);
+hostileRepositoryTest(real);

@@ -1,4 +1,5 @@
 import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { hostileRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests, usageLimitTest } from './trouble.ts';
 import { workTests } from './work.ts';
@@ -18,3 +19,4 @@ troubleTests(real, { first_event: '20s' });
 usageLimitTest(real);
 hostileTextTest(real, 'all');
 hostileMailTest(real);
+hostileRepositoryTest(real);

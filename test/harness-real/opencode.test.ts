@@ -1,6 +1,7 @@
-import { hostileMailTest, hostileTextTest } from './hostile.ts';
+import { hostileTextTest } from './hostile.ts';
+import { hostileRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
-import { troubleTests, usageLimitTest } from './trouble.ts';
+import { silentLimitTest, troubleTests } from './trouble.ts';
 import { workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('opencode');
@@ -15,6 +16,6 @@ workTests(real, {
   },
 });
 troubleTests(real, { first_event: '12s' });
-usageLimitTest(real);
+silentLimitTest(real);
 hostileTextTest(real, 'half');
-hostileMailTest(real);
+hostileRepositoryTest(real);

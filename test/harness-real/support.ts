@@ -211,7 +211,9 @@ export class RealHarness {
 
   /** The part of a request that is the newest prompt of drover, as the model got it. */
   prompt(request: TurnRequest | undefined): string {
-    const found = request?.model.texts.findLast((part) => part.role === 'user' && part.text.startsWith('[drover] session'));
+    const found = request?.model.texts.findLast(
+      (part) => part.role === 'user' && part.text.startsWith('[drover] session'),
+    );
     if (!found) throw new Error(`no prompt of ours begins with our line: ${this.said(request).slice(0, 2000)}`);
     return found.text;
   }
@@ -223,7 +225,11 @@ export class RealHarness {
 }
 
 /** A tool call in words of no harness. */
-export const shell = (command: string): Step => ({ kind: 'tools', text: 'I run it.', calls: [{ verb: 'shell', command }] });
+export const shell = (command: string): Step => ({
+  kind: 'tools',
+  text: 'I run it.',
+  calls: [{ verb: 'shell', command }],
+});
 export const say = (text: string): Step => ({ kind: 'text', text });
 export const mcp = (tool: string, args: Record<string, unknown>): Step => ({
   kind: 'tools',

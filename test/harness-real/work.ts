@@ -34,7 +34,13 @@ export function workTests(real: RealHarness, quirks: WorkQuirks): void {
 
     const [turn] = shown.turns;
     expect(real.asked).toHaveLength(3);
-    expect(turn).toMatchObject({ input_tokens: 300, output_tokens: 30, cache_read_tokens: 15, unknown: 0, malformed: 0 });
+    expect(turn).toMatchObject({
+      input_tokens: 300,
+      output_tokens: 30,
+      cache_read_tokens: 15,
+      unknown: 0,
+      malformed: 0,
+    });
     expect(shown.session).toMatchObject({ input_tokens: 300, output_tokens: 30, result_text: turn?.result_text });
     if (quirks.cost) expect(turn?.cost_micros).toBeGreaterThan(0);
     else expect(turn?.cost_micros).toBeNull();
@@ -123,5 +129,21 @@ export function workTests(real: RealHarness, quirks: WorkQuirks): void {
     expect(sent[1]?.body).toContain('Built and checked.');
     expect(shown.session.contract_met_at).not.toBeNull();
     expect(shown.turns).toHaveLength(1);
+  });
+}
+
+/** The contract of a role is drover's own, so one CLI stands for all. */
+export function reminderTest(real: RealHarness): void {
+  test(`${real.id}: work that is never reported as done gets one reminder and then fails (MODEL §2.6)`, async () => {
+    real.play([say('I think I am done.'), say('I still think so.')]);
+    const name = await real.sling('Build it.', '--role', 'builder');
+    const shown = await real.over(name);
+    await real.expectEnd(shown, 'failed', 'completed');
+    expect(shown.session.end_reason).toBe('no_terminal_mail');
+    expect(shown.turns).toHaveLength(2);
+    const prompt = real.prompt(real.asked[1]);
+    expect(prompt).toContain('Type: reminder');
+    expect(prompt).toContain('Terminal mail: worker_done or result');
+    expect(real.said(real.asked[1])).toContain('I think I am done.');
   });
 }

@@ -14,7 +14,7 @@ function checkEvents(events: HarnessEvent[]): void {
       expect(value.length).toBeLessThanOrEqual(EVENT_TEXT_LIMIT);
       expect(value.isWellFormed() && !value.includes('\0')).toBe(true);
     } else if (typeof value === 'number') {
-      expect(Number.isFinite(value)).toBe(true);
+      expect(Number.isSafeInteger(value)).toBe(true);
     } else if (typeof value === 'object' && value !== null) {
       for (const each of Object.values(value)) walk(each);
     }

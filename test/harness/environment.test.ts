@@ -113,6 +113,7 @@ describe('environment allow-list', () => {
       PATH: '/bin',
       LC_ALL: 'C',
       LCX: 'no',
+      MY_LC_ALL: 'no',
       GITHUB_TOKEN: 'secret',
       DROVER_TOKEN: 'other',
       GONE: undefined,

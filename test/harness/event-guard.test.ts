@@ -16,7 +16,7 @@ const EVENTS: HarnessEvent[] = [
   { type: 'status', status: 'x', detail: 'y' },
   {
     type: 'limit',
-    limit: { kind: 'network', status: 1, message: 'm', resets_at: 2, retry_after_ms: 3, final: true },
+    limit: { kind: 'network', status: 503, message: 'm', resets_at: 2, retry_after_ms: 3, final: true },
   },
   { type: 'result', ok: true, reason: 'done', text: 't', model_turns: 1, denials: ['Write'] },
   { type: 'error', message: 'm', fatal: true },
@@ -39,6 +39,7 @@ describe('events printed as they are', () => {
       model_turns: null,
       denials: [],
     });
+    expect(parsed({ type: 'result', ok: 'yes' })).toMatchObject({ ok: false });
     expect(parsed({ type: 'usage', mode: 'odd', tokens: { input_tokens: -4, output_tokens: 'x' } })).toMatchObject({
       mode: 'add',
       tokens: { input_tokens: 0, output_tokens: 0 },

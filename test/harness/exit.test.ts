@@ -48,6 +48,12 @@ describe('what an exit says', () => {
       'ModelNotFoundError: no such model\n    at f (x.js:1:1) {\n  code: 404\n}',
       'error:ModelNotFoundError: no such model',
     ],
+    [
+      'claude',
+      1,
+      'TypeError: x is not a function\n    at Call.failed (cli.js:1:1)\n',
+      'error:TypeError: x is not a function',
+    ],
     ['gemini', 0, 'Attempt 3 failed: RESOURCE_EXHAUSTED. Retrying', 'limit:~rate_limit'],
     ['opencode', 0, '! permission requested: bash (ls); auto-rejecting\n', 'result:refused: permission'],
     ['opencode', 1, '\u001b[91mError: \u001b[0mSession not found\n', 'result:unknown_native_session'],

@@ -125,7 +125,7 @@ describe('gemini events (C-03)', () => {
   test('the echo of the prompt is not the answer', () => {
     expect(parse({ type: 'message', role: 'user', content: 'hi' })).toEqual([]);
     expect(parse({ type: 'message', role: 'assistant', content: ' hi', delta: true })).toEqual([
-      { type: 'text', text: ' hi' },
+      { type: 'text', text: ' hi', is_delta: true },
     ]);
     expect(parse({ type: 'message', role: 'oracle' })).toEqual([{ type: 'custom', name: 'message/oracle' }]);
   });
@@ -172,6 +172,13 @@ describe('opencode events (C-03)', () => {
         { path: 'd', action: 'delete' },
       ],
     });
+  });
+
+  test('a command that fails is an error although the call is completed', () => {
+    const ended = (state: object) => parse({ type: 'tool_use', part: { tool: 'bash', callID: 'c', state } })?.[1];
+    expect(ended({ status: 'completed', output: 'x', metadata: { exit: 3 } })).toMatchObject({ is_error: true });
+    expect(ended({ status: 'completed', output: 'x', metadata: { exit: 0 } })).toMatchObject({ is_error: false });
+    expect(ended({ status: 'error', error: 'denied' })).toMatchObject({ is_error: true, output: 'denied' });
   });
 
   test('an error ends the run', () => {

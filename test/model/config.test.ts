@@ -101,16 +101,24 @@ describe('what a repository may not set', () => {
   });
 
   test('harmless settings pass', () => {
-    const raw = { default_harness: 'codex', worktree: { by_default: true }, profiles: { p: { permission_mode: 'plan', add_dirs: ['docs'] } } };
+    const raw = {
+      default_harness: 'codex',
+      worktree: { by_default: true },
+      profiles: { p: { permission_mode: 'plan', add_dirs: ['docs'] } },
+    };
     expect(refused(raw)).toEqual([]);
   });
 });
 
 test('durations: milliseconds or a number with a unit', () => {
-  expect(['90', '500ms', '30s', '10m', '2h', '1d'].map(parseDuration)).toEqual([90, 500, 30_000, 600_000, 7_200_000, 86_400_000]);
+  expect(['90', '500ms', '30s', '10m', '2h', '1d'].map(parseDuration)).toEqual([
+    90, 500, 30_000, 600_000, 7_200_000, 86_400_000,
+  ]);
   for (const bad of ['', 's', '-1s', '1.5s', '1 s', '1w', '1e3', '0x10']) expect(parseDuration(bad)).toBeNaN();
   expect(file({ turn: { tool_ms: '90m', backoff_ms: 0 } }).turn).toEqual({ tool_ms: 5_400_000, backoff_ms: 0 });
-  const huge = ['99999999999999999d', '400d'].map((tool_ms) => checkConfig({ turn: { tool_ms } }, 'user').issues.length);
+  const huge = ['99999999999999999d', '400d'].map(
+    (tool_ms) => checkConfig({ turn: { tool_ms } }, 'user').issues.length,
+  );
   expect(huge).toEqual([1, 1]);
   expect(checkConfig({ watchdog: { stale_ms: 4e11 } }, 'user').issues).toHaveLength(1);
 });
@@ -151,14 +159,25 @@ describe('profiles (E-021, E-022)', () => {
       append_system_prompt: 'Review thoroughly.',
     };
     const merged = mergeConfig(file({ profiles: { reviewer } }, 'project'), null);
-    expect(merged.profiles.reviewer).toEqual({ profile_name: 'reviewer', agent: null, max_budget_usd: null, ...reviewer });
+    expect(merged.profiles.reviewer).toEqual({
+      profile_name: 'reviewer',
+      agent: null,
+      max_budget_usd: null,
+      ...reviewer,
+    });
   });
 
   test('lists are joined without doubles, prompts appended parent first, single values replaced', () => {
     const { profiles } = mergeConfig(
       file({
         profiles: {
-          base: { model: 'a', agent: 'claude', allowed_tools: ['Read', 'Edit'], append_system_prompt: 'First.', max_budget_usd: 1 },
+          base: {
+            model: 'a',
+            agent: 'claude',
+            allowed_tools: ['Read', 'Edit'],
+            append_system_prompt: 'First.',
+            max_budget_usd: 1,
+          },
           mid: { inherits: 'base', allowed_tools: ['Edit', 'Grep'], append_system_prompt: 'Second.' },
         },
       }),
@@ -176,7 +195,9 @@ describe('profiles (E-021, E-022)', () => {
   });
 
   test('a cycle and a missing parent are named', () => {
-    const { profiles = {} } = file({ profiles: { a: { inherits: 'b' }, b: { inherits: 'a' }, c: { inherits: 'ghost' } } });
+    const { profiles = {} } = file({
+      profiles: { a: { inherits: 'b' }, b: { inherits: 'a' }, c: { inherits: 'ghost' } },
+    });
     expect(() => resolveProfile('a', profiles, [])).toThrow('agent profile inheritance cycle: a -> b -> a');
     expect(() => mergeConfig({ profiles }, null)).toThrow('agent profile inheritance cycle: a -> b -> a');
     expect(() => resolveProfile('c', profiles, [])).toThrow('profile c inherits from ghost, which does not exist');
@@ -218,7 +239,8 @@ describe('the defaults, the schema and templates/config.yaml say the same', () =
     for (const room of ['turn', 'watchdog', 'worktree'] as const) {
       expect(Object.keys(shown[room] as object).sort()).toEqual(Object.keys(DEFAULT_CONFIG[room]).sort());
     }
-    for (const line of ['# profiles: {}', '# harness_runners: {}', '# groups: {}']) expect(template).toContain(`\n${line}\n`);
+    for (const line of ['# profiles: {}', '# harness_runners: {}', '# groups: {}'])
+      expect(template).toContain(`\n${line}\n`);
   });
 
   test('as it is, the template sets nothing', () => {

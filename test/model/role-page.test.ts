@@ -2,7 +2,8 @@ import { describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError } from '../../src/model/error.ts';
-import { type CAPABILITIES, DEFAULT_ROLE, type Role, terminalMailOf } from '../../src/model/role.ts';
+import { DEFAULT_CONFIG } from '../../src/model/config.ts';
+import { type CAPABILITIES, type Role, terminalMailOf } from '../../src/model/role.ts';
 import { parseRolePage } from '../../src/model/role-page.ts';
 
 const AGENTS = join(import.meta.dir, '../../agents');
@@ -124,7 +125,7 @@ describe('the pages in agents/ (O-49, O-64)', () => {
   const workers = ['builder', 'lead', 'reviewer', 'scout'];
 
   test('are these nine, and the default is one of them', () => {
-    expect([...roles.keys()].sort()).toEqual([...persistent, ...workers, 'merger', DEFAULT_ROLE].sort());
+    expect([...roles.keys()].sort()).toEqual([...persistent, ...workers, 'merger', DEFAULT_CONFIG.default_role].sort());
   });
 
   test('coordinator, orchestrator and monitor live on; all others are for one task (O-49)', () => {

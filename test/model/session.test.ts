@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { NAME } from '../../src/model/id.ts';
 import {
   groupLabel,
   IN_FLIGHT_STATES,
@@ -15,7 +16,6 @@ import {
   type SessionState,
   TERMINAL_STATES,
 } from '../../src/model/session.ts';
-import { NAME } from '../../src/model/id.ts';
 
 describe('the state machine', () => {
   test('every event only uses cells of the matrix (I1, MODEL §2.2)', () => {

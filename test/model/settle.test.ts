@@ -42,31 +42,116 @@ describe('the end of a turn, row by row (MODEL §2.6, O-52)', () => {
     ['clean, no contract', {}, { event: 'complete', mail: 'confirm', died: false, attempt: 0 }],
     ['clean, contract met', { has_contract: true, contract_met: true }, { event: 'complete', mail: 'confirm' }],
     ['clean, no contract, unread mail', { has_input: true }, { event: 'rest', mail: 'confirm', next_turn_at: null }],
-    ['clean, contract met, unread mail', { has_contract: true, contract_met: true, has_input: true }, { event: 'rest', mail: 'confirm' }],
+    [
+      'clean, contract met, unread mail',
+      { has_contract: true, contract_met: true, has_input: true },
+      { event: 'rest', mail: 'confirm' },
+    ],
     ['clean, contract open, unread mail', { has_contract: true, has_input: true }, { event: 'rest', remind: false }],
-    ['clean, contract open, live children', { has_contract: true, awaits_others: true }, { event: 'rest', remind: false }],
+    [
+      'clean, contract open, live children',
+      { has_contract: true, awaits_others: true },
+      { event: 'rest', remind: false },
+    ],
     ['clean, no contract, live children', { awaits_others: true }, { event: 'rest', remind: false }],
-    ['clean, contract met, live children', { has_contract: true, contract_met: true, awaits_others: true }, { event: 'complete' }],
-    ['clean, contract open, nothing expected', { has_contract: true }, { event: 'rest', remind: true, mail: 'confirm', died: false }],
-    ['the same again (CX-10)', { has_contract: true, is_reminded: true }, { event: 'fail', reason: 'no_terminal_mail', mail: 'confirm', died: true }],
+    [
+      'clean, contract met, live children',
+      { has_contract: true, contract_met: true, awaits_others: true },
+      { event: 'complete' },
+    ],
+    [
+      'clean, contract open, nothing expected',
+      { has_contract: true },
+      { event: 'rest', remind: true, mail: 'confirm', died: false },
+    ],
+    [
+      'the same again (CX-10)',
+      { has_contract: true, is_reminded: true },
+      { event: 'fail', reason: 'no_terminal_mail', mail: 'confirm', died: true },
+    ],
     ['clean, persistent role (O-49)', { is_persistent: true }, { event: 'rest', remind: false, mail: 'confirm' }],
-    ['handed off', { verdict: { outcome: 'handed_off', reason: 'ok' }, has_contract: true, contract_met: true }, { event: 'complete' }],
-    ['no event in the first turn', { verdict: failing, saw_event: false }, { event: 'fail', reason: 'no_output: exit 1', mail: 'release', died: true }],
-    ['success without one event', { saw_event: false }, { event: 'fail', reason: 'no_output: ok', mail: 'release', died: true }],
-    ['error, tries left', { verdict: failing }, { event: 'rest', mail: 'release', attempt: 1, next_turn_at: NOW + 1_000, died: false }],
+    [
+      'handed off',
+      { verdict: { outcome: 'handed_off', reason: 'ok' }, has_contract: true, contract_met: true },
+      { event: 'complete' },
+    ],
+    [
+      'no event in the first turn',
+      { verdict: failing, saw_event: false },
+      { event: 'fail', reason: 'no_output: exit 1', mail: 'release', died: true },
+    ],
+    [
+      'success without one event',
+      { saw_event: false },
+      { event: 'fail', reason: 'no_output: ok', mail: 'release', died: true },
+    ],
+    [
+      'error, tries left',
+      { verdict: failing },
+      { event: 'rest', mail: 'release', attempt: 1, next_turn_at: NOW + 1_000, died: false },
+    ],
     ['error, second try', { verdict: failing, attempt: 1 }, { event: 'rest', attempt: 2, next_turn_at: NOW + 2_000 }],
-    ['error, last try', { verdict: failing, attempt: 2 }, { event: 'fail', reason: 'exit 1', mail: 'release', attempt: 3, died: true }],
-    ['error, a single try allowed', { verdict: failing, max_attempts: 1 }, { event: 'fail', mail: 'release', died: true }],
+    [
+      'error, last try',
+      { verdict: failing, attempt: 2 },
+      { event: 'fail', reason: 'exit 1', mail: 'release', attempt: 3, died: true },
+    ],
+    [
+      'error, a single try allowed',
+      { verdict: failing, max_attempts: 1 },
+      { event: 'fail', mail: 'release', died: true },
+    ],
     ['a refusal is tried again', { verdict: { outcome: 'refused', reason: 'refused' } }, { event: 'rest', attempt: 1 }],
-    ['not logged in is not', { verdict: { outcome: 'refused', reason: 'auth' } }, { event: 'fail', reason: 'auth', mail: 'release', died: true }],
-    ['ran too long', { verdict: { outcome: 'timed_out', reason: 'timeout' } }, { event: 'fail', mail: 'release', died: true }],
-    ['stalled and killed', { verdict: { outcome: 'stalled', reason: 'silent' } }, { event: 'bury', mail: 'release', died: true }],
-    ['vanished (C-10)', { verdict: { outcome: 'lost', reason: 'no_exit_status' } }, { event: 'bury', mail: 'release', died: true }],
-    ['vanished, work proven done (CX-49)', { verdict: { outcome: 'lost', reason: 'no_exit_status' }, has_contract: true, contract_met: true, has_evidence: true }, { event: 'complete', mail: 'confirm', died: false }],
-    ['the same with unread mail', { verdict: { outcome: 'lost', reason: 'x' }, contract_met: true, has_evidence: true, has_input: true }, { event: 'rest', mail: 'confirm' }],
-    ['stalled, work proven done', { verdict: { outcome: 'stalled', reason: 'stuck' }, contract_met: true, has_evidence: true }, { event: 'bury', mail: 'release' }],
-    ['interrupted', { verdict: { outcome: 'cancelled', reason: 'interrupt' }, attempt: 1 }, { event: 'rest', mail: 'release', attempt: 1, next_turn_at: null, died: false }],
-    ['interrupted while booting', { verdict: { outcome: 'cancelled', reason: 'interrupt' }, saw_event: false }, { event: 'park', parked_reason: 'operator', resume_at: NOW, mail: 'release' }],
+    [
+      'not logged in is not',
+      { verdict: { outcome: 'refused', reason: 'auth' } },
+      { event: 'fail', reason: 'auth', mail: 'release', died: true },
+    ],
+    [
+      'ran too long',
+      { verdict: { outcome: 'timed_out', reason: 'timeout' } },
+      { event: 'fail', mail: 'release', died: true },
+    ],
+    [
+      'stalled and killed',
+      { verdict: { outcome: 'stalled', reason: 'silent' } },
+      { event: 'bury', mail: 'release', died: true },
+    ],
+    [
+      'vanished (C-10)',
+      { verdict: { outcome: 'lost', reason: 'no_exit_status' } },
+      { event: 'bury', mail: 'release', died: true },
+    ],
+    [
+      'vanished, work proven done (CX-49)',
+      {
+        verdict: { outcome: 'lost', reason: 'no_exit_status' },
+        has_contract: true,
+        contract_met: true,
+        has_evidence: true,
+      },
+      { event: 'complete', mail: 'confirm', died: false },
+    ],
+    [
+      'the same with unread mail',
+      { verdict: { outcome: 'lost', reason: 'x' }, contract_met: true, has_evidence: true, has_input: true },
+      { event: 'rest', mail: 'confirm' },
+    ],
+    [
+      'stalled, work proven done',
+      { verdict: { outcome: 'stalled', reason: 'stuck' }, contract_met: true, has_evidence: true },
+      { event: 'bury', mail: 'release' },
+    ],
+    [
+      'interrupted',
+      { verdict: { outcome: 'cancelled', reason: 'interrupt' }, attempt: 1 },
+      { event: 'rest', mail: 'release', attempt: 1, next_turn_at: null, died: false },
+    ],
+    [
+      'interrupted while booting',
+      { verdict: { outcome: 'cancelled', reason: 'interrupt' }, saw_event: false },
+      { event: 'park', parked_reason: 'operator', resume_at: NOW, mail: 'release' },
+    ],
   ];
   test.each(rows)('%s', (_what, facts, expected) => {
     expect(settle({ ...FACTS, ...facts })).toMatchObject(expected);
@@ -147,7 +232,8 @@ test('whatever happened: a legal step, a way on, and times that fit a column (AR
       // Any state that a turn in flight can be in must allow the step, else the session would hang in it.
       const states: SessionState[] = input.saw_event ? ['working', 'stalled'] : ['booting'];
       expect(states.filter((state) => !from.includes(state))).toEqual([]);
-      for (const at of [settled.resume_at, settled.next_turn_at]) expect(at === null || Number.isSafeInteger(at)).toBe(true);
+      for (const at of [settled.resume_at, settled.next_turn_at])
+        expect(at === null || Number.isSafeInteger(at)).toBe(true);
       if (settled.event === 'park') expect(settled.resume_at).not.toBeNull();
       // Rest needs somebody to wake it: mail given back, a reminder, mail waiting, others at work, or a persistent role.
       const isWoken = settled.mail === 'release' || settled.remind || input.has_input || input.awaits_others;

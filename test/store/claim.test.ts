@@ -1,18 +1,46 @@
 import { describe, expect, test } from 'bun:test';
 import { newSecret } from '../../src/model/id.ts';
+import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
 import { listStateLog } from '../../src/store/event.ts';
 import { claimNow, listMail, sendMail } from '../../src/store/mail.ts';
 import { getSession } from '../../src/store/session.ts';
-import { claimTurn, dispatchable, getTurn, listTurns, nextDueAt, openTurns, releaseDue, takeLease, turnsToEnd } from '../../src/store/turn.ts';
-import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
+import {
+  claimTurn,
+  dispatchable,
+  getTurn,
+  listTurns,
+  nextDueAt,
+  openTurns,
+  releaseDue,
+  takeLease,
+  turnsToEnd,
+} from '../../src/store/turn.ts';
 import { endTurn, seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 import { otherProcesses, race } from './process.ts';
 
-const NUDGE = { from_name: 'operator', from_id: null, type: 'nudge', priority: 'high', subject: 's', body: 'b', payload_json: null } as const;
+const NUDGE = {
+  from_name: 'operator',
+  from_id: null,
+  type: 'nudge',
+  priority: 'high',
+  subject: 's',
+  body: 'b',
+  payload_json: null,
+} as const;
 
-async function claim(world: TestStore, session_id: string, input: { lease_fence?: number; max_in_flight?: number; now?: number } = {}) {
+async function claim(
+  world: TestStore,
+  session_id: string,
+  input: { lease_fence?: number; max_in_flight?: number; now?: number } = {},
+) {
   const lease_fence = input.lease_fence ?? (await takeLease(world.store, 'test', 0));
-  const draft = { marker: newSecret(), dir_of: (turn: number) => `/turns/${turn}`, token_hash: newSecret(), max_in_flight: 10, now: world.clock.now() };
+  const draft = {
+    marker: newSecret(),
+    dir_of: (turn: number) => `/turns/${turn}`,
+    token_hash: newSecret(),
+    max_in_flight: 10,
+    now: world.clock.now(),
+  };
   return claimTurn(world.store, { session_id, ...draft, ...input, lease_fence });
 }
 
@@ -56,7 +84,12 @@ describe('many processes claim one session: exactly one does (I2, I3, I4)', () =
     const lease_fence = await takeLease(world.store, 'test', 0);
     const racers = await otherProcesses(world.home, 8);
     const rows = await Promise.all(racers.map(() => seedSession(world)));
-    const answers = await race(racers, (i) => ({ op: 'claim', session_id: rows[i]?.id ?? '', lease_fence, max_in_flight: 3 }));
+    const answers = await race(racers, (i) => ({
+      op: 'claim',
+      session_id: rows[i]?.id ?? '',
+      lease_fence,
+      max_in_flight: 3,
+    }));
     expect(answers.filter((answer) => answer !== null)).toHaveLength(3);
     expect(await openTurns(world.store)).toHaveLength(3);
   }, 20_000);
@@ -78,7 +111,10 @@ describe('a claim is refused without a trace', () => {
   test('while the back-off runs; a nudge ends it', async () => {
     const world = await testStore();
     const { id } = await seedSession(world);
-    await endTurn(world, await takeTurn(world, id), { ok: false, settle: { backoff_ms: 60_000, backoff_cap_ms: 60_000 } });
+    await endTurn(world, await takeTurn(world, id), {
+      ok: false,
+      settle: { backoff_ms: 60_000, backoff_cap_ms: 60_000 },
+    });
     const row = await getSession(world.store, id);
     expect(row).toMatchObject({ state: 'idle', attempt: 1 });
     const at = row?.next_turn_at ?? 0;
@@ -139,11 +175,29 @@ test('a claim carries the mail by importance, the task first, and starts the tur
   const world = await testStore();
   const { id, name } = await seedSession(world);
   const send = (subject: string, priority: 'low' | 'normal' | 'critical') =>
-    sendMail(world.store, { draft: { ...NUDGE, type: 'status', subject, priority }, to: [{ id, name }], sender: null, is_terminal: false, now: 1 });
-  for (const [subject, priority] of [['low', 'low'], ['one', 'normal'], ['two', 'normal'], ['now', 'critical']] as const) await send(subject, priority);
+    sendMail(world.store, {
+      draft: { ...NUDGE, type: 'status', subject, priority },
+      to: [{ id, name }],
+      sender: null,
+      is_terminal: false,
+      now: 1,
+    });
+  for (const [subject, priority] of [
+    ['low', 'low'],
+    ['one', 'normal'],
+    ['two', 'normal'],
+    ['now', 'critical'],
+  ] as const)
+    await send(subject, priority);
   const taken = await claim(world, id);
   expect(taken?.mails.map(({ subject }) => subject)).toEqual(['Your task', 'now', 'one', 'two', 'low']);
-  expect(taken?.turn).toMatchObject({ turn: 1, stdout_offset: 0, ended_at: null, outcome: null, native_session_before: null });
+  expect(taken?.turn).toMatchObject({
+    turn: 1,
+    stdout_offset: 0,
+    ended_at: null,
+    outcome: null,
+    native_session_before: null,
+  });
   expect(taken?.session).toMatchObject({ state: 'booting', turn: 1 });
 });
 
@@ -152,7 +206,13 @@ test('one prompt carries a bounded amount; the rest goes into the next (C-06)', 
   const { id, name } = await seedSession(world);
   const body = 'x'.repeat(200_000);
   for (let i = 0; i < 5; i++) {
-    await sendMail(world.store, { draft: { ...NUDGE, type: 'status', subject: `${i}`, body }, to: [{ id, name }], sender: null, is_terminal: false, now: 1 });
+    await sendMail(world.store, {
+      draft: { ...NUDGE, type: 'status', subject: `${i}`, body },
+      to: [{ id, name }],
+      sender: null,
+      is_terminal: false,
+      now: 1,
+    });
   }
   await world.store.write((tx) => {
     for (let i = 0; i < 100; i++) {
@@ -204,7 +264,9 @@ describe('what is due', () => {
     const park = async () => {
       const { id } = await seedSession(world);
       await pauseSession(world.store, { session_id: id, reason: '', now: 1 });
-      await world.store.write((tx) => tx.run("UPDATE sessions SET parked_reason = 'rate_limit', resume_at = 100 WHERE id = :id", { id }));
+      await world.store.write((tx) =>
+        tx.run("UPDATE sessions SET parked_reason = 'rate_limit', resume_at = 100 WHERE id = :id", { id }),
+      );
       return id;
     };
     const [due, paused] = [await park(), await park()];
@@ -212,7 +274,10 @@ describe('what is due', () => {
     expect(await releaseDue(world.store, 99, 'supervisor')).toBe(0);
     const second = await world.second();
     // The pause lands between the look and the write of `releaseDue`.
-    const [released] = await Promise.all([releaseDue(world.store, 100, 'supervisor'), pauseSession(second, { session_id: paused, reason: 'wait', now: 2 })]);
+    const [released] = await Promise.all([
+      releaseDue(world.store, 100, 'supervisor'),
+      pauseSession(second, { session_id: paused, reason: 'wait', now: 2 }),
+    ]);
     const after = await getSession(world.store, paused);
     expect(after).toMatchObject({ state: 'parked', parked_reason: 'operator', resume_at: null });
     expect(released).toBeLessThanOrEqual(2);

@@ -2,12 +2,20 @@ import { describe, expect, test } from 'bun:test';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import type { SessionRow } from '../../src/model/session.ts';
 import type { TurnRow } from '../../src/model/turn.ts';
+import { stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
 import { type IngestInput, ingest } from '../../src/store/ingest.ts';
 import { getSession } from '../../src/store/session.ts';
 import { getTurn, markEndCause, stallTurn } from '../../src/store/turn.ts';
-import { stopSession } from '../../src/store/control.ts';
-import { endTurn, feedTurn, seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';
+import {
+  endTurn,
+  feedTurn,
+  seedSession,
+  type TakenTurn,
+  type TestStore,
+  takeTurn,
+  testStore,
+} from '../support/store.ts';
 import { otherProcesses } from './process.ts';
 
 const tokens = (input_tokens: number, output_tokens = 0) => ({
@@ -17,7 +25,11 @@ const tokens = (input_tokens: number, output_tokens = 0) => ({
   cache_write_tokens: 0,
   reasoning_tokens: 0,
 });
-const usage = (mode: 'add' | 'turn' | 'thread', input: number, output = 0): HarnessEvent => ({ type: 'usage', mode, tokens: tokens(input, output) });
+const usage = (mode: 'add' | 'turn' | 'thread', input: number, output = 0): HarnessEvent => ({
+  type: 'usage',
+  mode,
+  tokens: tokens(input, output),
+});
 const session = (id: string): HarnessEvent => ({ type: 'session', native_session_id: id, model: null, version: null });
 const result = (ok: boolean, text = '', model_turns: number | null = 1): HarnessEvent => ({
   type: 'result',
@@ -28,13 +40,27 @@ const result = (ok: boolean, text = '', model_turns: number | null = 1): Harness
   denials: [],
 });
 
-function batch(taken: TakenTurn, from: number, events: (HarnessEvent[] | null)[], more: Partial<IngestInput> = {}): IngestInput {
+function batch(
+  taken: TakenTurn,
+  from: number,
+  events: (HarnessEvent[] | null)[],
+  more: Partial<IngestInput> = {},
+): IngestInput {
   const lines = events.map((each, i) => ({ offset: from + i, end: from + i + 1, events: each }));
-  const key = { session_id: taken.session.id, turn: taken.turn.turn, from_offset: from, to_offset: from + events.length };
+  const key = {
+    session_id: taken.session.id,
+    turn: taken.turn.turn,
+    from_offset: from,
+    to_offset: from + events.length,
+  };
   return { ...key, lines, oversize: 0, now: 5_000, ...more };
 }
 
-async function started(): Promise<{ world: TestStore; taken: TakenTurn; rows: () => Promise<{ session: SessionRow; turn: TurnRow }> }> {
+async function started(): Promise<{
+  world: TestStore;
+  taken: TakenTurn;
+  rows: () => Promise<{ session: SessionRow; turn: TurnRow }>;
+}> {
   const world = await testStore();
   const { id } = await seedSession(world);
   const taken = await takeTurn(world, id);
@@ -47,7 +73,10 @@ async function started(): Promise<{ world: TestStore; taken: TakenTurn; rows: ()
   return { world, taken, rows };
 }
 
-const events = async (world: TestStore, id: string) => (await listEvents(world.store, { session_id: id })).filter(({ turn, line_offset }) => turn !== null && line_offset !== null);
+const events = async (world: TestStore, id: string) =>
+  (await listEvents(world.store, { session_id: id })).filter(
+    ({ turn, line_offset }) => turn !== null && line_offset !== null,
+  );
 
 describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
   test('the same batch again writes nothing; neither does one from a wrong offset', async () => {
@@ -63,13 +92,20 @@ describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
     }
     expect(await rows()).toEqual(before);
     expect(await events(world, taken.session.id)).toEqual(written);
-    expect(written.map(({ type, line_offset }) => [type, line_offset])).toEqual([['session', 0], ['usage', 1], ['text', 2]]);
+    expect(written.map(({ type, line_offset }) => [type, line_offset])).toEqual([
+      ['session', 0],
+      ['usage', 1],
+      ['text', 2],
+    ]);
   });
 
   test('a refused batch does not keep the others of its transaction from being written', async () => {
     const { world, taken, rows } = await started();
     const other = await takeTurn(world, (await seedSession(world)).id);
-    const answers = await ingest(world.store, [batch(taken, 9, [[usage('add', 1)]]), batch(other, 0, [[usage('add', 2)]])]);
+    const answers = await ingest(world.store, [
+      batch(taken, 9, [[usage('add', 1)]]),
+      batch(other, 0, [[usage('add', 2)]]),
+    ]);
     expect(answers.map((row) => row?.input_tokens)).toEqual([undefined, 2]);
     expect((await rows()).turn.stdout_offset).toBe(0);
   });
@@ -99,10 +135,13 @@ describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
       expect(after.turn).toMatchObject({ lines: from, events: from, input_tokens: from, output_tokens: 2 * from });
       expect(after.session).toMatchObject({ state: 'working', input_tokens: from, output_tokens: 2 * from });
       const written = await world.store.read((tx) =>
-        tx.get('SELECT count(*) AS n, count(DISTINCT line_offset) AS lines, max(line_offset) AS last FROM events WHERE session_id = :id AND type = :type', {
-          id: taken.session.id,
-          type: 'usage',
-        }),
+        tx.get(
+          'SELECT count(*) AS n, count(DISTINCT line_offset) AS lines, max(line_offset) AS last FROM events WHERE session_id = :id AND type = :type',
+          {
+            id: taken.session.id,
+            type: 'usage',
+          },
+        ),
       );
       expect(written).toEqual({ n: from, lines: from, last: from - 1 });
     }
@@ -189,8 +228,22 @@ describe('usage (I18)', () => {
 /** Ends a turn without saying anything more. */
 async function crash(world: TestStore, taken: TakenTurn): Promise<void> {
   const { settleTurn } = await import('../../src/store/settle.ts');
-  const draft = { session_id: taken.session.id, turn: taken.turn.turn, exit: { code: 1, signal: null }, tree_empty: true, survivors: 0, exit_events: [] };
-  const limits = { has_contract: false, is_persistent: false, contract_hint: '', max_attempts: 9, backoff_ms: 0, backoff_cap_ms: 0 };
+  const draft = {
+    session_id: taken.session.id,
+    turn: taken.turn.turn,
+    exit: { code: 1, signal: null },
+    tree_empty: true,
+    survivors: 0,
+    exit_events: [],
+  };
+  const limits = {
+    has_contract: false,
+    is_persistent: false,
+    contract_hint: '',
+    max_attempts: 9,
+    backoff_ms: 0,
+    backoff_cap_ms: 0,
+  };
   expect(await settleTurn(world.store, { ...draft, ...limits, now: world.clock.now() })).not.toBeNull();
 }
 
@@ -209,12 +262,17 @@ describe('the native session id', () => {
     const before = (await rows()).session.native_session_id;
     const second = await takeTurn(world, taken.session.id);
     await feedTurn(world, second, [session(before ?? '')]);
-    const warnings = async () => (await listEvents(world.store, { session_id: taken.session.id })).filter(({ type }) => type === 'warning');
+    const warnings = async () =>
+      (await listEvents(world.store, { session_id: taken.session.id })).filter(({ type }) => type === 'warning');
     const known = (await warnings()).length;
     await feedTurn(world, second, [session('n2')]);
     const [warning] = (await warnings()).slice(known);
     expect(warning).toMatchObject({ level: 'warning', turn: 2 });
-    expect(JSON.parse(warning?.data_json ?? '')).toEqual({ warning: 'resume_mismatch', expected: before, observed: 'n2' });
+    expect(JSON.parse(warning?.data_json ?? '')).toEqual({
+      warning: 'resume_mismatch',
+      expected: before,
+      observed: 'n2',
+    });
     expect((await rows()).session.native_session_id).toBe('n2');
     await feedTurn(world, second, [session('n2')]);
     expect(await warnings()).toHaveLength(known + 1);
@@ -254,7 +312,15 @@ describe('state and activity', () => {
 
   test('malformed, unknown and oversize lines are counted, each once', async () => {
     const { world, taken, rows } = await started();
-    const lines = [null, [{ type: 'custom', name: 'new_thing' }], [], [{ type: 'text', text: 'x' }, { type: 'text', text: 'y' }]] as (HarnessEvent[] | null)[];
+    const lines = [
+      null,
+      [{ type: 'custom', name: 'new_thing' }],
+      [],
+      [
+        { type: 'text', text: 'x' },
+        { type: 'text', text: 'y' },
+      ],
+    ] as (HarnessEvent[] | null)[];
     await ingest(world.store, [batch(taken, 0, lines, { oversize: 2 })]);
     expect((await rows()).turn).toMatchObject({ lines: 6, malformed: 3, unknown: 1, events: 3 });
     const levels = (await events(world, taken.session.id)).map(({ level }) => level);
@@ -284,15 +350,30 @@ describe('the result', () => {
     await feedTurn(world, taken, [{ type: 'text', text: 'b' }]);
     expect((await rows()).turn).toMatchObject({ result_at: null, result_ok: 0 });
     await feedTurn(world, taken, [result(true, '', 4)]);
-    expect((await rows()).turn).toMatchObject({ result_ok: 1, result_reason: 'completed', result_text: 'first', model_turns: 4 });
+    expect((await rows()).turn).toMatchObject({
+      result_ok: 1,
+      result_reason: 'completed',
+      result_text: 'b',
+      model_turns: 4,
+    });
     await feedTurn(world, taken, [result(true, 'last', null)]);
     expect((await rows()).turn).toMatchObject({ result_text: 'last', model_turns: 4 });
   });
 
   test('a limit is kept as it was said last', async () => {
     const { world, taken, rows } = await started();
-    const limit = { kind: 'rate_limit' as const, status: 429, message: 'slow down', resets_at: null, retry_after_ms: 5, final: false };
-    await feedTurn(world, taken, [{ type: 'limit', limit }, { type: 'limit', limit: { ...limit, final: true } }]);
+    const limit = {
+      kind: 'rate_limit' as const,
+      status: 429,
+      message: 'slow down',
+      resets_at: null,
+      retry_after_ms: 5,
+      final: false,
+    };
+    await feedTurn(world, taken, [
+      { type: 'limit', limit },
+      { type: 'limit', limit: { ...limit, final: true } },
+    ]);
     expect(JSON.parse((await rows()).turn.limit_json ?? '')).toEqual({ ...limit, final: true });
   });
 

@@ -24,7 +24,9 @@ function freshHome(): string {
 
 /** Runs `opener.ts` as `command` starts it; what it printed. */
 function opened(command: string[], path: string, ...args: string[]): string {
-  const { stdout, stderr } = Bun.spawnSync([...command, process.execPath, OPENER, path, ...args], { env: { ...process.env } });
+  const { stdout, stderr } = Bun.spawnSync([...command, process.execPath, OPENER, path, ...args], {
+    env: { ...process.env },
+  });
   return stdout.toString().trim() || stderr.toString();
 }
 
@@ -44,7 +46,8 @@ describe('the first open (O-01, CX-59)', () => {
 
   test('the pragmas are in effect', async () => {
     const world = await testStore();
-    const pragma = (name: string) => world.store.read((tx) => Object.values(tx.get<Record<string, unknown>>(`PRAGMA ${name}`) ?? {})[0]);
+    const pragma = (name: string) =>
+      world.store.read((tx) => Object.values(tx.get<Record<string, unknown>>(`PRAGMA ${name}`) ?? {})[0]);
     expect(await pragma('journal_mode')).toBe('wal');
     expect(await pragma('busy_timeout')).toBe(5_000);
     expect(await pragma('foreign_keys')).toBe(1);
@@ -61,7 +64,10 @@ describe('the first open (O-01, CX-59)', () => {
     const gate = openWriteGate(homePaths.gate(home));
     const other = openWriteGate(homePaths.gate(home));
     const leave = other.tryEnter();
-    await expect(openStore({ ...options(homePaths.database(home)), gate })).rejects.toMatchObject({ code: 'store_busy', kind: 'parked' });
+    await expect(openStore({ ...options(homePaths.database(home)), gate })).rejects.toMatchObject({
+      code: 'store_busy',
+      kind: 'parked',
+    });
     expect(existsSync(homePaths.database(home))).toBe(false);
     leave?.();
     (await openStore({ ...options(homePaths.database(home)), gate })).close();
@@ -144,7 +150,8 @@ describe('what the machine refuses is a typed error', () => {
   test('a file whose pages are damaged', async () => {
     const { home, store } = await testStore();
     await store.write((tx) => {
-      for (let i = 0; i < 2_000; i++) tx.run("INSERT INTO events (session_id, type, level, data_json, at) VALUES ('x', 't', 'info', '{}', 1)");
+      for (let i = 0; i < 2_000; i++)
+        tx.run("INSERT INTO events (session_id, type, level, data_json, at) VALUES ('x', 't', 'info', '{}', 1)");
     });
     await store.read((tx) => tx.get('PRAGMA wal_checkpoint(TRUNCATE)'));
     const path = join(tempDir('open'), 'drover.db');
@@ -152,7 +159,12 @@ describe('what the machine refuses is a typed error', () => {
     bytes.fill(0xa5, 4_096);
     writeFileSync(path, bytes);
     const broken = await openStore(options(path)).catch((error) => error);
-    const error = 'read' in broken ? await broken.read((tx: never) => (tx as { all: (sql: string) => unknown }).all('SELECT * FROM events')).catch((e: unknown) => e) : broken;
+    const error =
+      'read' in broken
+        ? await broken
+            .read((tx: never) => (tx as { all: (sql: string) => unknown }).all('SELECT * FROM events'))
+            .catch((e: unknown) => e)
+        : broken;
     expect(error).toMatchObject({ code: 'store_corrupt', kind: 'unavailable' });
     if ('close' in broken) broken.close();
   });
@@ -195,15 +207,21 @@ describe('what the machine refuses is a typed error', () => {
   });
 
   const full = mountedTmpfs();
-  test.skipIf(full === null)(`a full disk, and it goes on when there is space again${full === null ? ' (skipped: no tmpfs may be mounted)' : ''}`, () => {
-    const script = `set -e
+  test.skipIf(full === null)(
+    `a full disk, and it goes on when there is space again${full === null ? ' (skipped: no tmpfs may be mounted)' : ''}`,
+    () => {
+      const script = `set -e
       mount -t tmpfs -o size=1m tmpfs "$1"
       "$2" "$3" "$1/drover.db" fill`;
-    const dir = tempDir('full');
-    const { stdout, stderr } = Bun.spawnSync(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', dir, process.execPath, OPENER], { env: { ...process.env } });
-    expect(stdout.toString().trim().split('\n')).toEqual(['disk_full', 'counted', 'written']);
-    expect(stderr.toString()).toBe('');
-  });
+      const dir = tempDir('full');
+      const { stdout, stderr } = Bun.spawnSync(
+        ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', dir, process.execPath, OPENER],
+        { env: { ...process.env } },
+      );
+      expect(stdout.toString().trim().split('\n')).toEqual(['disk_full', 'counted', 'written']);
+      expect(stderr.toString()).toBe('');
+    },
+  );
 });
 
 function mountedTmpfs(): string | null {

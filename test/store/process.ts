@@ -26,7 +26,12 @@ export class OtherProcess {
 
   constructor(home: string) {
     const env = { ...process.env };
-    this.#child = Bun.spawn([process.execPath, OPERATOR, home], { stdin: 'pipe', stdout: 'pipe', stderr: 'inherit', env });
+    this.#child = Bun.spawn([process.execPath, OPERATOR, home], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'inherit',
+      env,
+    });
     this.#lines = this.#read();
     made.push(this);
   }

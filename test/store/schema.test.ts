@@ -51,11 +51,18 @@ const byName = (a: Column, b: Column) => a.name.localeCompare(b.name);
 async function tables(): Promise<Record<string, Column[]>> {
   const { store } = await testStore();
   return store.read((tx) => {
-    const names = tx.all<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
+    const names = tx.all<{ name: string }>(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    );
     const found = names.map(({ name }): [string, Column[]] => {
       const rows = tx.all<{ name: string; type: string; notnull: number; pk: number }>(`PRAGMA table_info(${name})`);
       // A key of a strict table is never null, whatever the pragma says.
-      return [name, rows.map((row) => ({ name: row.name, type: row.type, nullable: row.notnull === 0 && row.pk === 0 })).sort(byName)];
+      return [
+        name,
+        rows
+          .map((row) => ({ name: row.name, type: row.type, nullable: row.notnull === 0 && row.pk === 0 }))
+          .sort(byName),
+      ];
     });
     return Object.fromEntries(found);
   });
@@ -67,13 +74,18 @@ describe('types and tables say the same, both ways (O-95)', () => {
   });
 
   test.each(Object.entries(ROWS))('%s', async (table, row) => {
-    expect((await tables())[table] ?? []).toEqual(columnsOf(row).filter(({ name }) => !DERIVED.includes(name)).sort(byName));
+    expect((await tables())[table] ?? []).toEqual(
+      columnsOf(row)
+        .filter(({ name }) => !DERIVED.includes(name))
+        .sort(byName),
+    );
   });
 
   test('times end in _at or _since, durations in _ms, money in _micros: all whole numbers', async () => {
     const unit = /(?:_at|_since|_ms|_micros|_tokens|_level|_no|_count|_turn|_turns|^seq|^turn|^is_)$/;
     for (const columns of Object.values(await tables())) {
-      for (const { name, type } of columns) if (unit.test(name)) expect({ name, type }).toEqual({ name, type: 'INTEGER' });
+      for (const { name, type } of columns)
+        if (unit.test(name)) expect({ name, type }).toEqual({ name, type: 'INTEGER' });
     }
   });
 });
@@ -109,7 +121,9 @@ describe('the database checks the words itself', () => {
   test('it knows the words of the model and no others', async () => {
     const { store } = await testStore();
     const listed = async (table: string, column: string) => {
-      const row = await store.read((tx) => tx.get<{ sql: string }>('SELECT sql FROM sqlite_master WHERE name = :table', { table }));
+      const row = await store.read((tx) =>
+        tx.get<{ sql: string }>('SELECT sql FROM sqlite_master WHERE name = :table', { table }),
+      );
       const list = new RegExp(`\\b${column} IN \\(([^)]*)\\)`).exec(row?.sql ?? '')?.[1] ?? '';
       return list.split(',').map((word) => word.trim().replaceAll("'", ''));
     };
@@ -125,9 +139,12 @@ describe('the database checks the words itself', () => {
     const world = await testStore();
     const first = await seedSession(world, { name: 'twin' });
     const second = await seedSession(world, { name: 'other' });
-    const rename = () => world.store.write((tx) => tx.run("UPDATE sessions SET name = 'twin' WHERE id = :id", { id: second.id }));
+    const rename = () =>
+      world.store.write((tx) => tx.run("UPDATE sessions SET name = 'twin' WHERE id = :id", { id: second.id }));
     await expect(rename()).rejects.toThrow('UNIQUE');
-    await world.store.write((tx) => tx.run("UPDATE sessions SET state = 'stopped', ended_at = 1 WHERE id = :id", { id: first.id }));
+    await world.store.write((tx) =>
+      tx.run("UPDATE sessions SET state = 'stopped', ended_at = 1 WHERE id = :id", { id: first.id }),
+    );
     expect(await rename()).toBe(1);
   });
 });

@@ -1,64 +1,21 @@
 import { describe, expect, test } from 'bun:test';
-import type { HarnessEvent, Limit } from '../../src/model/harness.ts';
-import type { MailRow, NotificationRow } from '../../src/model/mail.ts';
-import type { SessionRow } from '../../src/model/session.ts';
+import type { Limit } from '../../src/model/harness.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
-import { listMail, type MailDraft, sendMail } from '../../src/store/mail.ts';
-import { getSession } from '../../src/store/session.ts';
-import { abortTurn, endSession, type SettleInput, settleTurn } from '../../src/store/settle.ts';
-import { dispatchable, getTurn, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
-import { endTurn, feedTurn, seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';
+import { listMail } from '../../src/store/mail.ts';
+import { abortTurn, endSession, settleTurn } from '../../src/store/settle.ts';
+import { getTurn, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
+import { endTurn, feedTurn, seedSession, takeTurn } from '../support/store.ts';
+import { family, inputOf, mailTo, NUDGE, notes, row, TEXT } from './family.ts';
 import { otherProcesses, race } from './process.ts';
 
-const NUDGE: Omit<MailDraft, 'to_id' | 'to_name'> = {
-  from_name: 'operator',
-  from_id: null,
-  type: 'nudge',
-  priority: 'high',
-  subject: 's',
-  body: 'b',
-  payload_json: null,
+const LIMIT: Limit = {
+  kind: 'usage_limit',
+  status: 429,
+  message: 'limit',
+  resets_at: null,
+  retry_after_ms: 9_000,
+  final: true,
 };
-const TEXT: HarnessEvent = { type: 'text', text: 'hello' };
-const LIMIT: Limit = { kind: 'usage_limit', status: 429, message: 'limit', resets_at: null, retry_after_ms: 9_000, final: true };
-
-const row = async (world: TestStore, id: string): Promise<SessionRow> => {
-  const found = await getSession(world.store, id);
-  if (found === null) throw new Error(`no session ${id}`);
-  return found;
-};
-const notes = (world: TestStore, parent_id: string) =>
-  world.store.read((tx) => tx.all<NotificationRow>('SELECT * FROM notifications WHERE parent_id = :parent_id ORDER BY seq', { parent_id }));
-const mailTo = async (world: TestStore, to_id: string, type: string): Promise<MailRow[]> =>
-  (await listMail(world.store, { to_id })).filter((mail) => mail.type === type);
-
-/** A parent with one child whose first turn is taken. */
-async function family(): Promise<{ world: TestStore; parent: SessionRow; child: SessionRow; taken: TakenTurn }> {
-  const world = await testStore();
-  const parent = await seedSession(world, { role: 'lead', name: 'chief' });
-  const child = await seedSession(world, { parent_id: parent.id, name: 'kid' });
-  return { world, parent, child, taken: await takeTurn(world, child.id) };
-}
-
-/** How a turn is settled in these tests, unless said otherwise. */
-function inputOf(world: TestStore, taken: TakenTurn, more: Partial<SettleInput> = {}): SettleInput {
-  return {
-    session_id: taken.session.id,
-    turn: taken.turn.turn,
-    exit: { code: 1, signal: null },
-    tree_empty: true,
-    survivors: 0,
-    exit_events: [],
-    has_contract: false,
-    is_persistent: false,
-    contract_hint: 'Report it.',
-    max_attempts: 2,
-    backoff_ms: 0,
-    backoff_cap_ms: 0,
-    now: world.clock.now(),
-    ...more,
-  };
-}
 
 describe('a turn is settled once', () => {
   test('the second settle finds nothing to do', async () => {
@@ -68,7 +25,12 @@ describe('a turn is settled once', () => {
     expect(before).toMatchObject({ state: 'completed', result_text: 'the result', death_no: 1 });
     expect(await settleTurn(world.store, inputOf(world, taken))).toBeNull();
     expect(await row(world, child.id)).toEqual(before);
-    expect(await getTurn(world.store, child.id, 1)).toMatchObject({ outcome: 'completed', reason: 'ok', exit_code: 0, tree_empty: 1 });
+    expect(await getTurn(world.store, child.id, 1)).toMatchObject({
+      outcome: 'completed',
+      reason: 'ok',
+      exit_code: 0,
+      tree_empty: 1,
+    });
   });
 
   test('of many processes one does it', async () => {
@@ -85,13 +47,25 @@ describe('a turn is settled once', () => {
     for (const ok of [true, false]) {
       const { world, child, parent, taken } = await family();
       await feedTurn(world, taken, [TEXT]);
-      const stopped = await stopSession(world.store, { session_id: child.id, actor: 'cli', reason: 'operator', now: 7 });
+      const stopped = await stopSession(world.store, {
+        session_id: child.id,
+        actor: 'cli',
+        reason: 'operator',
+        now: 7,
+      });
       expect(stopped).toMatchObject({ changed: true, prev: 'working', open_turn: 1 });
       const settled = await endTurn(world, taken, { ok });
       expect(settled).toMatchObject({ moved: false, verdict: { outcome: 'cancelled' } });
-      expect(await row(world, child.id)).toMatchObject({ state: 'stopped', end_reason: 'operator', ended_at: 7, token_hash: null });
+      expect(await row(world, child.id)).toMatchObject({
+        state: 'stopped',
+        end_reason: 'operator',
+        ended_at: 7,
+        token_hash: null,
+      });
       expect(await openTurns(world.store)).toEqual([]);
-      expect(await notes(world, parent.id)).toEqual([expect.objectContaining({ is_failed: 1, body: 'stopped: operator' })]);
+      expect(await notes(world, parent.id)).toEqual([
+        expect.objectContaining({ is_failed: 1, body: 'stopped: operator' }),
+      ]);
       expect(await mailTo(world, parent.id, 'worker_died')).toEqual([]);
     }
   });
@@ -102,8 +76,16 @@ describe('a turn is settled once', () => {
     await endTurn(world, taken, { ok: false });
     expect(await row(world, child.id)).toMatchObject({ state: 'parked', parked_reason: 'operator', resume_at: null });
     expect(await releaseDue(world.store, 9e15, 'supervisor')).toBe(0);
-    await resumeSession(world.store, { session_id: child.id, brief: NUDGE, interrupt_reason: 'pause', always_brief: false, now: 8 });
-    expect((await takeTurn(world, child.id)).mails.map(({ type, deliveries }) => [type, deliveries])).toEqual([['task', 2]]);
+    await resumeSession(world.store, {
+      session_id: child.id,
+      brief: NUDGE,
+      interrupt_reason: 'pause',
+      always_brief: false,
+      now: 8,
+    });
+    expect((await takeTurn(world, child.id)).mails.map(({ type, deliveries }) => [type, deliveries])).toEqual([
+      ['task', 2],
+    ]);
   });
 });
 
@@ -125,8 +107,18 @@ describe('a death is told once (O-31, O-32, I15)', () => {
       lastActivity: new Date(dead.last_activity_at ?? 0).toISOString(),
       terminatedBy: 'runner',
     });
-    expect(await notes(world, parent.id)).toEqual([expect.objectContaining({ child_id: child.id, death_no: 1, is_failed: 1, body: 'failed: exit 1' })]);
-    await endSession(world.store, { session_id: child.id, event: 'fail', actor: 'watchdog', reason: 'again', fence: 1, died: true, now: 1 });
+    expect(await notes(world, parent.id)).toEqual([
+      expect.objectContaining({ child_id: child.id, death_no: 1, is_failed: 1, body: 'failed: exit 1' }),
+    ]);
+    await endSession(world.store, {
+      session_id: child.id,
+      event: 'fail',
+      actor: 'watchdog',
+      reason: 'again',
+      fence: 1,
+      died: true,
+      now: 1,
+    });
     expect(await notes(world, parent.id)).toHaveLength(1);
     expect(await mailTo(world, parent.id, 'worker_died')).toHaveLength(1);
   });
@@ -135,8 +127,20 @@ describe('a death is told once (O-31, O-32, I15)', () => {
     const { world, parent, child, taken } = await family();
     await settleTurn(world.store, inputOf(world, taken));
     expect(await row(world, child.id)).toMatchObject({ state: 'failed', end_reason: 'no_output: exit 1' });
-    await resumeSession(world.store, { session_id: child.id, brief: NUDGE, interrupt_reason: 'failed', always_brief: true, now: 8 });
-    expect(await row(world, child.id)).toMatchObject({ state: 'queued', attempt: 0, resume_count: 1, ended_at: null, end_reason: null });
+    await resumeSession(world.store, {
+      session_id: child.id,
+      brief: NUDGE,
+      interrupt_reason: 'failed',
+      always_brief: true,
+      now: 8,
+    });
+    expect(await row(world, child.id)).toMatchObject({
+      state: 'queued',
+      attempt: 0,
+      resume_count: 1,
+      ended_at: null,
+      end_reason: null,
+    });
     await settleTurn(world.store, inputOf(world, await takeTurn(world, child.id), { exit: null }));
     expect(await row(world, child.id)).toMatchObject({ state: 'zombie', end_reason: 'no_exit_status' });
     expect((await notes(world, parent.id)).map(({ death_no }) => death_no)).toEqual([1, 2]);
@@ -149,9 +153,15 @@ describe('a death is told once (O-31, O-32, I15)', () => {
 
   test('a process that could not be started fails its session with the reason (E-009, CX-34)', async () => {
     const { world, parent, child } = await family();
-    expect(await abortTurn(world.store, { session_id: child.id, turn: 1, reason: 'spawn_error: ENOENT', now: 5 })).toBe(true);
+    expect(await abortTurn(world.store, { session_id: child.id, turn: 1, reason: 'spawn_error: ENOENT', now: 5 })).toBe(
+      true,
+    );
     expect(await abortTurn(world.store, { session_id: child.id, turn: 1, reason: 'again', now: 6 })).toBe(false);
-    expect(await row(world, child.id)).toMatchObject({ state: 'failed', end_reason: 'spawn_error: ENOENT', ended_at: 5 });
+    expect(await row(world, child.id)).toMatchObject({
+      state: 'failed',
+      end_reason: 'spawn_error: ENOENT',
+      ended_at: 5,
+    });
     expect(await getTurn(world.store, child.id, 1)).toMatchObject({ outcome: 'crashed', ended_at: 5 });
     expect(await notes(world, parent.id)).toHaveLength(1);
     const [task] = await listMail(world.store, { to_id: child.id });
@@ -162,125 +172,42 @@ describe('a death is told once (O-31, O-32, I15)', () => {
     const { world, parent, taken } = await family();
     await stopSession(world.store, { session_id: parent.id, actor: 'cli', reason: 'night', now: 1 });
     await settleTurn(world.store, inputOf(world, taken, { exit: null }));
-    await resumeSession(world.store, { session_id: parent.id, brief: NUDGE, interrupt_reason: 'stopped', always_brief: false, now: 8 });
+    await resumeSession(world.store, {
+      session_id: parent.id,
+      brief: NUDGE,
+      interrupt_reason: 'stopped',
+      always_brief: false,
+      now: 8,
+    });
     const turn = await takeTurn(world, parent.id);
     expect(turn.notifications.map(({ child_name }) => child_name)).toEqual(['kid']);
     expect(turn.mails.map(({ type }) => type).sort()).toEqual(['task', 'worker_died']);
     const late = await seedSession(world, { parent_id: parent.id, name: 'late' });
     await endTurn(world, turn);
     await stopSession(world.store, { session_id: parent.id, actor: 'cli', reason: 'x', now: 9 });
-    await world.store.write((tx) => tx.run("UPDATE sessions SET state = 'completed' WHERE id = :id", { id: parent.id }));
+    await world.store.write((tx) =>
+      tx.run("UPDATE sessions SET state = 'completed' WHERE id = :id", { id: parent.id }),
+    );
     await endTurn(world, await takeTurn(world, late.id));
     expect(await notes(world, parent.id)).toHaveLength(1);
   });
 
   test('the watchdog ends a session: its open turn is marked to be ended (MODEL §2.5)', async () => {
     const { world, child } = await family();
-    const input = { session_id: child.id, event: 'bury' as const, actor: 'watchdog' as const, reason: 'stuck', died: true, now: 3 };
+    const input = {
+      session_id: child.id,
+      event: 'bury' as const,
+      actor: 'watchdog' as const,
+      reason: 'stuck',
+      died: true,
+      now: 3,
+    };
     expect(await endSession(world.store, { ...input, fence: 2 })).toBeNull();
     expect(await turnsToEnd(world.store)).toEqual([]);
-    expect(await endSession(world.store, { ...input, fence: 1, terminated_by: 'tier1' })).toMatchObject({ state: 'zombie' });
-    expect(await turnsToEnd(world.store)).toEqual([{ session_id: child.id, turn: 1, end_cause: 'stuck' }]);
-  });
-});
-
-describe('the contract', () => {
-  const sendDone = async (world: TestStore, from: SessionRow, to: SessionRow) =>
-    sendMail(world.store, {
-      draft: { ...NUDGE, from_name: from.name, from_id: from.id, type: 'worker_done' },
-      to: [{ id: to.id, name: to.name }],
-      sender: from,
-      is_terminal: true,
-      now: 5,
+    expect(await endSession(world.store, { ...input, fence: 1, terminated_by: 'tier1' })).toMatchObject({
+      state: 'zombie',
     });
-
-  test('met in the turn: completed, the parent is told', async () => {
-    const { world, parent, child, taken } = await family();
-    await sendDone(world, child, parent);
-    await endTurn(world, taken, { settle: { has_contract: true } });
-    expect(await row(world, child.id)).toMatchObject({ state: 'completed', contract_met_at: 5 });
-    expect(await getTurn(world.store, child.id, 1)).toMatchObject({ terminal_mail: 1, handoffs: 0 });
-    expect(await notes(world, parent.id)).toEqual([expect.objectContaining({ is_failed: 0, body: 'the result' })]);
-    expect(await mailTo(world, parent.id, 'worker_died')).toEqual([]);
-    expect((await mailTo(world, parent.id, 'worker_done'))[0]).toMatchObject({ sent_in_turn: 1 });
-  });
-
-  test('forgotten: one reminder, then no_terminal_mail (CX-10)', async () => {
-    const { world, parent, child, taken } = await family();
-    await endTurn(world, taken, { settle: { has_contract: true } });
-    expect(await row(world, child.id)).toMatchObject({ state: 'idle', is_reminded: 1 });
-    expect(await dispatchable(world.store, world.clock.now(), 9)).toContain(child.id);
-    const second = await takeTurn(world, child.id);
-    expect(second.mails).toEqual([expect.objectContaining({ type: 'reminder', from_name: 'drover', body: 'report it' })]);
-    await endTurn(world, second, { settle: { has_contract: true } });
-    expect(await row(world, child.id)).toMatchObject({ state: 'failed', end_reason: 'no_terminal_mail' });
-    expect(await mailTo(world, parent.id, 'worker_died')).toHaveLength(1);
-  });
-
-  test('met, but mail is waiting: one more turn, then completed', async () => {
-    const { world, parent, child, taken } = await family();
-    await sendDone(world, child, parent);
-    await nudgeSession(world.store, { session_id: child.id, draft: NUDGE, interrupt: false, now: 6 });
-    await endTurn(world, taken, { settle: { has_contract: true } });
-    expect((await row(world, child.id)).state).toBe('idle');
-    await endTurn(world, await takeTurn(world, child.id), { settle: { has_contract: true } });
-    expect((await row(world, child.id)).state).toBe('completed');
-  });
-
-  test('the process vanished after it had reported and ended well: completed (C-10, CX-49)', async () => {
-    for (const evidence of ['both', 'mail', 'result']) {
-      const { world, parent, child, taken } = await family();
-      if (evidence !== 'result') await sendDone(world, child, parent);
-      const result: HarnessEvent = { type: 'result', ok: true, reason: 'ok', text: 'r', model_turns: 1, denials: [] };
-      await feedTurn(world, taken, evidence === 'mail' ? [TEXT] : [TEXT, result]);
-      await settleTurn(world.store, inputOf(world, taken, { exit: null, has_contract: true }));
-      expect({ evidence, state: (await row(world, child.id)).state }).toEqual({ evidence, state: evidence === 'both' ? 'completed' : 'zombie' });
-      expect(await mailTo(world, parent.id, 'worker_died')).toHaveLength(evidence === 'both' ? 0 : 1);
-    }
-  });
-
-  test('a lead with live children waits for them, and is woken by the last one', async () => {
-    const { world, parent, taken } = await family();
-    await endTurn(world, await takeTurn(world, parent.id), { settle: { has_contract: true } });
-    expect(await row(world, parent.id)).toMatchObject({ state: 'idle', is_reminded: 0 });
-    expect(await dispatchable(world.store, world.clock.now(), 9)).toEqual([]);
-    await endTurn(world, taken);
-    expect(await dispatchable(world.store, world.clock.now(), 9)).toEqual([parent.id]);
-    expect((await takeTurn(world, parent.id)).notifications).toHaveLength(1);
-  });
-
-  test('a persistent role never completes by itself (O-49)', async () => {
-    const { world, parent } = await family();
-    await endTurn(world, await takeTurn(world, parent.id), { settle: { is_persistent: true } });
-    expect((await row(world, parent.id)).state).toBe('idle');
-  });
-});
-
-describe('a question', () => {
-  const ask = async (world: TestStore, from: SessionRow, to: SessionRow) =>
-    (await sendMail(world.store, { draft: { ...NUDGE, from_name: from.name, from_id: from.id, type: 'question', subject: 'Which?' }, to: [{ id: to.id, name: to.name }], sender: from, is_terminal: false, now: 5 }))[0];
-
-  test('keeps its asker waiting until it is answered in its thread', async () => {
-    const { world, parent, child, taken } = await family();
-    const question = await ask(world, child, parent);
-    await endTurn(world, taken);
-    expect((await row(world, child.id)).state).toBe('idle');
-    await sendMail(world.store, { draft: { ...NUDGE, type: 'answer', reply_to: question ?? null }, to: [{ id: child.id, name: 'kid' }], sender: null, is_terminal: false, now: 6 });
-    await endTurn(world, await takeTurn(world, child.id));
-    expect((await row(world, child.id)).state).toBe('completed');
-  });
-
-  test('to a session that ends without an answer is answered for it, so that nobody waits for ever', async () => {
-    const { world, parent, child, taken } = await family();
-    const question = await ask(world, child, parent);
-    await endTurn(world, taken);
-    expect(await dispatchable(world.store, world.clock.now(), 9)).toEqual([parent.id]);
-    await stopSession(world.store, { session_id: parent.id, actor: 'cli', reason: 'x', now: 7 });
-    expect(await dispatchable(world.store, world.clock.now(), 9)).toEqual([child.id]);
-    const second = await takeTurn(world, child.id);
-    expect(second.mails).toEqual([expect.objectContaining({ type: 'error', from_name: 'drover', thread_id: question?.thread_id, subject: 'No answer: chief is stopped' })]);
-    await endTurn(world, second);
-    expect((await row(world, child.id)).state).toBe('completed');
+    expect(await turnsToEnd(world.store)).toEqual([{ session_id: child.id, turn: 1, end_cause: 'stuck' }]);
   });
 });
 
@@ -303,17 +230,31 @@ describe('on the way', () => {
     await feedTurn(world, taken, [TEXT, { type: 'limit', limit: LIMIT }]);
     await settleTurn(world.store, inputOf(world, taken, { now: 1_000 }));
     const parked = await row(world, child.id);
-    expect(parked).toMatchObject({ state: 'parked', parked_reason: 'usage_limit', resume_at: 10_000, attempt: 0, death_no: 0 });
+    expect(parked).toMatchObject({
+      state: 'parked',
+      parked_reason: 'usage_limit',
+      resume_at: 10_000,
+      attempt: 0,
+      death_no: 0,
+    });
     expect(JSON.parse(parked.parked_evidence ?? '')).toEqual(LIMIT);
     expect(await releaseDue(world.store, 9_999, 'supervisor')).toBe(0);
     expect(await releaseDue(world.store, 10_000, 'supervisor')).toBe(1);
-    expect(await row(world, child.id)).toMatchObject({ state: 'queued', parked_reason: null, parked_evidence: null, resume_at: null });
+    expect(await row(world, child.id)).toMatchObject({
+      state: 'queued',
+      parked_reason: null,
+      parked_evidence: null,
+      resume_at: null,
+    });
     expect((await takeTurn(world, child.id)).mails).toHaveLength(1);
   });
 
   test('a limit that only the exit tells of counts as well', async () => {
     const { world, child, taken } = await family();
-    await settleTurn(world.store, inputOf(world, taken, { exit_events: [{ type: 'limit', limit: { ...LIMIT, kind: 'auth' } }] }));
+    await settleTurn(
+      world.store,
+      inputOf(world, taken, { exit_events: [{ type: 'limit', limit: { ...LIMIT, kind: 'auth' } }] }),
+    );
     expect(await row(world, child.id)).toMatchObject({ state: 'failed', end_reason: 'auth' });
     expect(await getTurn(world.store, child.id, 1)).toMatchObject({ outcome: 'refused', reason: 'auth' });
   });
@@ -343,7 +284,15 @@ describe('on the way', () => {
   test('survivors and the exit are on record', async () => {
     const { world, child, taken } = await family();
     await feedTurn(world, taken, [TEXT]);
-    await settleTurn(world.store, inputOf(world, taken, { exit: { code: null, signal: 'SIGKILL' }, tree_empty: false, survivors: 2 }));
-    expect(await getTurn(world.store, child.id, 1)).toMatchObject({ exit_code: null, exit_signal: 'SIGKILL', tree_empty: 0, survivors: 2 });
+    await settleTurn(
+      world.store,
+      inputOf(world, taken, { exit: { code: null, signal: 'SIGKILL' }, tree_empty: false, survivors: 2 }),
+    );
+    expect(await getTurn(world.store, child.id, 1)).toMatchObject({
+      exit_code: null,
+      exit_signal: 'SIGKILL',
+      tree_empty: 0,
+      survivors: 2,
+    });
   });
 });

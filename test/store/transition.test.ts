@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import {
+  isInFlight,
   isTerminal,
-  PARKED_REASONS,
+  type PARKED_REASONS,
   SESSION_EVENTS,
   SESSION_STATES,
   type SessionEvent,
@@ -57,7 +58,7 @@ function expectedAfter(before: SessionRow, event: SessionEvent): Partial<Session
     updated_at: 1_000,
     ended_at: isEnd ? 1_000 : null,
     end_reason: isEnd ? 'because' : null,
-    token_hash: isEnd ? null : before.token_hash,
+    token_hash: isInFlight(to) ? before.token_hash : null,
     next_turn_at: isEnd ? null : before.next_turn_at,
     parked_reason: isParked ? 'budget' : null,
     parked_evidence: isParked ? '{}' : null,
@@ -79,7 +80,15 @@ describe('every state × every event (O-05…O-10, I1)', () => {
         if ((SESSION_EVENTS[event].from as readonly SessionState[]).includes(state)) {
           expect(result).toEqual({ ok: true, prev: state, row: after });
           expect(after).toEqual(expectedAfter(before, event) as SessionRow);
-          const entry = { from_state: state, to_state: after.state, event, actor: 'watchdog', reason: 'because', turn: TURN, at: 1_000 };
+          const entry = {
+            from_state: state,
+            to_state: after.state,
+            event,
+            actor: 'watchdog',
+            reason: 'because',
+            turn: TURN,
+            at: 1_000,
+          };
           expect(log).toEqual([expect.objectContaining(entry)]);
         } else {
           expect(result).toEqual({ ok: false, reason: 'illegal_transition', prev: state });
@@ -147,7 +156,9 @@ describe('two processes at the same instant (O-07, I1)', () => {
       const { from, to } = SESSION_EVENTS[event];
       const state = from.find((each) => (each as SessionState) !== to) ?? from[0];
       const { id } = await inState(world, state);
-      const answers = (await race(racers, () => ({ op: 'transition', input: inputFor(id, event) }))) as { ok: boolean }[];
+      const answers = (await race(racers, () => ({ op: 'transition', input: inputFor(id, event) }))) as {
+        ok: boolean;
+      }[];
       const mayRepeat = (from as readonly SessionState[]).includes(to);
       expect({ event, wins: answers.filter(({ ok }) => ok).length }).toEqual({ event, wins: mayRepeat ? 2 : 1 });
       const log = (await listStateLog(world.store, id)).slice(1);
@@ -171,7 +182,9 @@ describe('two processes at the same instant (O-07, I1)', () => {
     ];
     for (const [state, a, b] of rivals) {
       const { id } = await inState(world, state);
-      const answers = (await race(racers, (i) => ({ op: 'transition', input: inputFor(id, i === 0 ? a : b) }))) as { ok: boolean }[];
+      const answers = (await race(racers, (i) => ({ op: 'transition', input: inputFor(id, i === 0 ? a : b) }))) as {
+        ok: boolean;
+      }[];
       const chain = (await listStateLog(world.store, id)).slice(1);
       expect(chain).toHaveLength(answers.filter(({ ok }) => ok).length);
       expect(chain[0]?.from_state).toBe(state);

@@ -1,78 +1,59 @@
 import { expect, test } from 'bun:test';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isFlocked, openGate, tryFlock } from '../../src/sys/flock.ts';
+import { flockNow, isFlocked } from '../../src/sys/flock.ts';
+import { openWriteGate } from '../../src/sys/gate.ts';
 import { tempDir } from '../support/temp.ts';
 
 const WRITER = resolve(import.meta.dir, '../fixtures/bin/gate-writer.ts');
 
-test('flock: one holder at a time, and a probe that sees it', () => {
+test('flock: one holder at a time, a probe that sees it, and death or close lets go', () => {
   const path = join(tempDir(), 'x');
   expect(isFlocked(path)).toBe(false);
-  const first = tryFlock(path);
-  expect(first).not.toBeNull();
+  const [first, second] = [openSync(path, 'a+'), openSync(path, 'a+')];
+  expect(flockNow(first)).toBe(true);
   expect(isFlocked(path)).toBe(true);
-  expect(tryFlock(path)).toBeNull();
-  first?.release();
+  expect(flockNow(second)).toBe(false);
+  closeSync(first);
   expect(isFlocked(path)).toBe(false);
-  const second = tryFlock(path);
-  expect(second).not.toBeNull();
-  second?.release();
+  expect(flockNow(second)).toBe(true);
+  closeSync(second);
 });
 
-test('flock: a path that cannot be opened is a typed error', () => {
-  const dir = tempDir();
-  expect(() => tryFlock(join(dir, 'no', 'x'))).toThrow(expect.objectContaining({ code: 'file_not_found' }));
+test('gate: one inside at a time; who leaves lets the next one in', () => {
+  const path = join(tempDir(), 'gate');
+  const [one, two] = [openWriteGate(path), openWriteGate(path)];
+  const leave = one.tryEnter();
+  expect(leave).not.toBeNull();
+  expect(isFlocked(path)).toBe(true);
+  expect(two.tryEnter()).toBeNull();
+  leave?.();
+  expect(isFlocked(path)).toBe(false);
+  two.tryEnter()?.();
+  expect(isFlocked(path)).toBe(false);
+  one.close();
+  two.close();
 });
 
-test('flock: a release is a release, also while a child is being started', async () => {
-  const path = join(tempDir(), 'x');
+test('gate: leaving frees it at once, also while a child is being started', async () => {
+  const path = join(tempDir(), 'gate');
+  const gate = openWriteGate(path);
   const children: Bun.Subprocess[] = [];
   let lingering = 0;
   for (let i = 0; i < 50; i++) {
-    const lock = tryFlock(path);
-    if (lock === null) lingering++;
+    const leave = gate.tryEnter();
+    if (leave === null) lingering++;
     children.push(Bun.spawn(['true']));
-    lock?.release();
+    leave?.();
     if (isFlocked(path)) lingering++;
   }
   await Promise.all(children.map((child) => child.exited));
+  gate.close();
   expect(lingering).toBe(0);
 });
 
-test('gate: runs, gives the result, lets nested calls through and frees the lock, also after a throw', () => {
-  const path = join(tempDir(), 'gate');
-  const gate = openGate(path);
-  const inside = gate.withFlock(() => {
-    expect(gate.withFlock(() => isFlocked(path), 0)).toBe(true);
-    return isFlocked(path);
-  }, 0);
-  expect(inside).toBe(true);
-  expect(isFlocked(path)).toBe(false);
-  const fail = () => {
-    throw new Error('inner');
-  };
-  expect(() => gate.withFlock(fail, 0)).toThrow('inner');
-  expect(isFlocked(path)).toBe(false);
-  gate.close();
-});
-
-test('gate: the wait has an end, and then nothing was done', () => {
-  const path = join(tempDir(), 'gate');
-  const gate = openGate(path);
-  const holder = tryFlock(path);
-  let ran = false;
-  const start = performance.now();
-  const enter = () => {
-    ran = true;
-  };
-  expect(() => gate.withFlock(enter, 30)).toThrow(expect.objectContaining({ code: 'gate_busy' }));
-  expect(performance.now() - start).toBeGreaterThanOrEqual(30);
-  expect(ran).toBe(false);
-  holder?.release();
-  gate.withFlock(enter, 0);
-  expect(ran).toBe(true);
-  gate.close();
+test('gate: a path that cannot be opened is a typed error', () => {
+  expect(() => openWriteGate(join(tempDir(), 'no', 'x'))).toThrow(expect.objectContaining({ code: 'file_not_found' }));
 });
 
 test('gate: processes that read, add and write behind it lose nothing', async () => {

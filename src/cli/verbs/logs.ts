@@ -8,7 +8,7 @@ import type { Context } from '../context.ts';
 import { changes } from '../follow.ts';
 import { isOver, type LogSource } from '../log-source.ts';
 import { copyRaw } from '../raw-log.ts';
-import { renderEvent } from '../render-event.ts';
+import { joinPieces, renderEvent } from '../render-event.ts';
 import { lookUp } from '../sessions.ts';
 import { ReaderGone, writeOut } from '../stream-out.ts';
 import { examples, type Verb } from '../verb.ts';
@@ -93,11 +93,9 @@ async function printPages({ context, store, session, turn }: LogSource, after_se
   let last = after_seq;
   for (;;) {
     const events = await listEvents(store, { session_id: session.id, turn, after_seq: last, limit: PAGE });
-    const lines = events.flatMap((event) => {
-      const line = context.globals.json ? jsonLine(event) : renderEvent(event);
-      return line === null ? [] : [`${line}\n`];
-    });
-    await writeOut(lines.join(''));
+    const lines = context.globals.json ? events.map(jsonLine) : joinPieces(events).map((event) => renderEvent(event));
+
+    await writeOut(lines.map((line) => (line === null ? '' : `${line}\n`)).join(''));
     last = events.at(-1)?.seq ?? last;
     if (events.length < PAGE) return last;
   }

@@ -73,6 +73,6 @@ async function mailOf(store: Store, id: string): Promise<ShownMail[]> {
 /** A turn's marker proves what belongs to it; nobody else needs it. Columns called `at` leave as ISO-8601 like the others. */
 function withoutSecrets(facts: SessionFacts): Record<string, unknown> {
   const turns = facts.turns.map(({ marker: _secret, ...turn }) => turn);
-  const state_log = facts.state_log.map((row) => ({ ...row, at: new Date(row.at).toISOString() }));
+  const state_log = facts.state_log;
   return { ...facts, turns, state_log };
 }
