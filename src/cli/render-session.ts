@@ -25,7 +25,7 @@ export function reason(row: SessionRow, now: number): string {
     return `${row.parked_reason}${until}`;
   }
   if (row.state === 'idle' && row.next_turn_at !== null) return `retries in ${age(row.next_turn_at - now)}`;
-  return row.end_reason ?? '';
+  return row.end_reason === 'ok' ? '' : (row.end_reason ?? '');
 }
 
 /** `name: state (reason), turn 2` */

@@ -4,15 +4,15 @@ import { fileExists, isDirectory } from '../sys/directory.ts';
 import { readTextIfExists } from '../sys/files.ts';
 
 /**
- * The shared git directory of the checkout that holds `dir`, by reading the two files that name it: no process, so it
- * may stand in the way of every turn's start. Null outside of a checkout. A symlinked `.git` is not followed further.
+ * The checkout that holds `dir`, its own and its shared git directory, by reading the two files that name them: no
+ * process, so it may stand in the way of every turn's start. Null outside of one. A symlinked `.git` is not followed.
  */
-export function commonDirOf(dir: string): string | null {
+export function checkoutOf(dir: string): { root: string; git_dir: string; common_dir: string } | null {
   for (let at = resolve(dir); ; at = dirname(at)) {
     const path = `${at}/.git`;
-    if (isDirectory(path)) return path;
+    if (isDirectory(path)) return { root: at, git_dir: path, common_dir: path };
     const link = linkAt(at);
-    if (link !== null) return link.common ?? link.git_dir;
+    if (link !== null) return { root: at, git_dir: link.git_dir, common_dir: link.common ?? link.git_dir };
     if (at === dirname(at)) return null;
   }
 }

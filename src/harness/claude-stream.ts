@@ -2,7 +2,6 @@ import type { HarnessEvent } from '../model/harness.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { dollarsToMicros } from '../model/usage.ts';
 import { cutText, nameAt, valueText } from './event-text.ts';
-import {} from './exit.ts';
 import { touchesOf } from './file-touch.ts';
 import {
   asObject,

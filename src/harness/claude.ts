@@ -64,6 +64,7 @@ export const claude: Harness = {
     max_budget_usd: true,
     append_system_prompt: true,
   },
+  unsafe_paths: [],
   task_text: (task) => task,
   command,
   parse: parseClaude,
@@ -88,13 +89,14 @@ function command(turn: TurnSpec): HarnessCommand {
     ...option('--resume', turn.native_session_id),
     ...(mcp === null ? [] : ['--mcp-config', `${turn.turn_dir}/${MCP_FILE}`]),
     ...['--setting-sources', 'user', '--strict-mcp-config'],
-    ...['--output-format', 'stream-json', '--input-format', 'stream-json', '--verbose'],
+    ...['--output-format', 'stream-json', '--verbose'],
   ];
   return {
     program: claude.program,
     args: checkedArgs(args),
     env: { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1', DISABLE_AUTOUPDATER: '1' },
-    stdin: userTurn(framedPrompt(turn.prompt)),
+    // Plain text (docs/adr/0006): of a regular file below 64 KiB the CLI reads no stream-json at all (measured, 2.1.197).
+    stdin: framedPrompt(turn.prompt),
     files: mcp === null ? {} : { [MCP_FILE]: mcpConfig(mcp) },
   };
 }
@@ -109,18 +111,6 @@ function allowedTools(profile: Profile | null, mcp_name: string | null): string[
 function mcpConfig(mcp: NonNullable<TurnSpec['mcp']>): string {
   const server = { type: 'stdio', command: mcp.command, args: mcp.args, env: mcp.env };
   return `${JSON.stringify({ mcpServers: { [mcp.name]: server } }, null, 2)}\n`;
-}
-
-/**
- * Claude Code 2.1.197 reads nothing at all (exit 0, no output) when standard input is a regular file that ends within
- * the first 64 KiB and the input format is stream-json; longer files and pipes it reads well.
- */
-const MIN_INPUT_BYTES = 65 * 1024;
-
-/** One user turn as a stream-json line (O-60), filled up with blanks before the newline, which JSON ignores. */
-function userTurn(text: string): string {
-  const line = JSON.stringify({ type: 'user', message: { role: 'user', content: [{ type: 'text', text }] } });
-  return `${line.padEnd(MIN_INPUT_BYTES)}\n`;
 }
 
 const EXIT_RULES: ExitRule[] = [

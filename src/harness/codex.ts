@@ -45,6 +45,7 @@ export const codex: Harness = {
   env_allow: ['OPENAI_*', 'CODEX_HOME', 'CODEX_API_KEY', 'AZURE_OPENAI_API_KEY'],
   project_markers: ['.codex'],
   projection: PROJECTION,
+  unsafe_paths: [],
   task_text: (task, profile) => projectTask(task, profile, PROJECTION),
   command,
   parse: parseCodex,
@@ -89,7 +90,7 @@ function sandbox(permission_mode: string | null): string {
 }
 
 function gitDirs(turn: TurnSpec): string[] {
-  return [...new Set([turn.git_common_dir, turn.git_dir ?? null])].filter((dir) => dir !== null);
+  return [...new Set([turn.git_common_dir, turn.git_dir])].filter((dir) => dir !== null);
 }
 
 function configured(key: string, toml: string): string[] {

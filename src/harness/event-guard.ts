@@ -21,8 +21,9 @@ function guard(event: JsonObject): HarnessEvent | null {
     case 'session':
       return session(event);
     case 'text':
+      return { ...said(event, 'text'), ...(event.is_delta === true ? { is_delta: true } : {}) };
     case 'reasoning':
-      return { type: event.type, text: cutText(textAt(event, 'text') ?? '') };
+      return said(event, 'reasoning');
     case 'tool_use':
       return toolUse(event);
     case 'tool_result': {
@@ -46,6 +47,10 @@ function guard(event: JsonObject): HarnessEvent | null {
     default:
       return null;
   }
+}
+
+function said<T extends 'text' | 'reasoning'>(event: JsonObject, type: T): { type: T; text: string } {
+  return { type, text: cutText(textAt(event, 'text') ?? '') };
 }
 
 function session(event: JsonObject): HarnessEvent | null {

@@ -52,6 +52,7 @@ export const gemini: Harness = {
   env_allow: ['GEMINI_API_KEY', 'GEMINI_MODEL', 'GEMINI_CLI_HOME', 'GEMINI_TELEMETRY_ENABLED', 'GOOGLE_*'],
   project_markers: ['.gemini', 'GEMINI.md'],
   projection: PROJECTION,
+  unsafe_paths: [],
   task_text: (task, profile) => projectTask(task, profile, PROJECTION),
   command,
   parse: parseGemini,

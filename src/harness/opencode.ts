@@ -47,6 +47,7 @@ export const opencode: Harness = {
   ],
   project_markers: ['.opencode', 'opencode.json', 'opencode.jsonc'],
   projection: PROJECTION,
+  unsafe_paths: ['.opencode/plugin', '.opencode/plugins'],
   task_text: (task, profile) => projectTask(task, profile, PROJECTION),
   command,
   parse: parseOpencode,

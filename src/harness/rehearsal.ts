@@ -35,6 +35,7 @@ export const rehearsal: Harness = {
     max_budget_usd: true,
     append_system_prompt: true,
   },
+  unsafe_paths: [],
   task_text: (task) => task,
   command,
   parse: parseEvent,

@@ -58,6 +58,7 @@ export function runnerHarness(id: string, runner: HarnessRunner, base: Harness |
     env_allow: runner.env_allow,
     project_markers: runner.project_markers,
     projection,
+    unsafe_paths: base?.unsafe_paths ?? [],
     task_text: (task, profile) => projectTask(task, profile, projection),
     command: (turn) => command(program, runner, turn),
     parse: output.parse,

@@ -98,6 +98,7 @@ const file = z.object({
   profiles: z.record(name, profile).optional(),
   harness_runners: z.record(text, runner).optional(),
   groups: z.record(name, z.array(text)).optional(),
+  trusted_repositories: z.array(text).optional(),
 });
 export type ConfigFile = z.infer<typeof file>;
 
@@ -120,20 +121,24 @@ export function checkConfig(
         path: issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key)),
         message: issue.message,
       }));
-  if (scope === 'project' && parsed.success) issues.push(...projectIssues(parsed.data));
+  if (scope === 'project') {
+    const given = mapping(raw);
+    for (const [key, message] of Object.entries(USER_ONLY)) if (key in given) issues.push({ path: [key], message });
+    if (parsed.success) issues.push(...projectIssues(parsed.data));
+  }
   return { file: parsed.success && issues.length === 0 ? parsed.data : null, issues, warnings: unknownKeys(raw) };
 }
+
+/** Keys that only the user's own file may have, and why. */
+const USER_ONLY: Record<string, string> = {
+  harness_runners: 'a repository may not name programs to run; move this to the user config',
+  trusted_repositories: 'a repository may not trust itself; move this to the user config',
+};
 
 const LOOSE = /bypass|yolo|danger|auto$/i;
 
 function projectIssues(data: ConfigFile): ConfigIssue[] {
   const issues: ConfigIssue[] = [];
-  if (data.harness_runners) {
-    issues.push({
-      path: ['harness_runners'],
-      message: 'a repository may not name programs to run; move this to the user config',
-    });
-  }
   if (data.worktree?.root) {
     issues.push({
       path: ['worktree', 'root'],

@@ -29,6 +29,8 @@ export interface Config {
   harness_runners: Record<string, HarnessRunner>;
   /** Groups of session names that mail can be sent to, by name without `@`. */
   groups: Record<string, string[]>;
+  /** Repositories (absolute paths of their main checkout) whose own plugins a harness may run. */
+  trusted_repositories: string[];
 }
 
 export const DEFAULT_CONFIG: Config = {
@@ -56,4 +58,5 @@ export const DEFAULT_CONFIG: Config = {
   profiles: {},
   harness_runners: {},
   groups: {},
+  trusted_repositories: [],
 };

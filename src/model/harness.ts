@@ -83,7 +83,7 @@ export interface TurnSpec {
   /** What all worktrees of the repository share: a sandbox must let `git commit` write there. */
   git_common_dir: string | null;
   /** What the worktree at `cwd` has of its own (index, HEAD); a sandbox may protect it apart from the shared one. */
-  git_dir?: string | null;
+  git_dir: string | null;
   profile: Profile | null;
   /** Overrides the profile's model. */
   model: string | null;
@@ -130,6 +130,8 @@ export interface Harness {
   /** Files or directories in a repository that mark it as made for this harness (E-005). */
   project_markers: string[];
   projection: ProjectionSupport;
+  /** Places in a checkout whose content this CLI executes whatever its flags say: such a checkout must be trusted. */
+  unsafe_paths: string[];
   /** Task text for turn one, with what has no flag projected into it (E-038…E-041). */
   task_text(task: string, profile: Profile | null): string;
   command(turn: TurnSpec): HarnessCommand;

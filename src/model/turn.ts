@@ -94,6 +94,7 @@ export interface EndFacts {
   model_turns: number;
   handoffs: number;
   tree_empty: boolean;
+  /** The newest limit that no work has followed. */
   limit: Limit | null;
 }
 
@@ -114,16 +115,16 @@ export function outcomeOf(facts: EndFacts): OutcomeVerdict {
   const { end_cause, exit, result_ok, limit } = facts;
   const lingered = end_cause === 'lingering' && result_ok !== null;
   if (end_cause !== null && end_cause !== 'lingering') {
+    // Silence while the provider says "not now" is the provider's, not the agent's: several CLIs retry without a word.
+    const isSilence = end_cause === 'silent' || end_cause === 'first_event';
+    if (isSilence && limit !== null && result_ok !== true) return byLimit(limit);
     const early = byEndCause(end_cause);
     // A turn that finished cleanly before the signal reached it keeps its success: its effects are real.
     const wonRace = result_ok === true && exit?.code === 0 && end_cause !== 'stop';
     if (!wonRace) return early;
   }
   if (exit === null && !lingered) return { outcome: 'lost', reason: 'no_exit_status' };
-  if (result_ok !== true && limit?.final) {
-    if (limit.kind === 'auth') return { outcome: 'refused', reason: 'auth' };
-    return { outcome: 'limited', reason: limit.kind };
-  }
+  if (result_ok !== true && limit?.final) return byLimit(limit);
   if (result_ok === false) {
     const reason = facts.result_reason ?? 'error';
     return { outcome: reason.startsWith('refused') ? 'refused' : 'crashed', reason };
@@ -135,6 +136,10 @@ export function outcomeOf(facts: EndFacts): OutcomeVerdict {
   if (facts.model_turns < 1) return { outcome: 'crashed', reason: 'no_model_turn' };
   if (!facts.tree_empty) return { outcome: 'crashed', reason: 'tree_not_empty' };
   return { outcome: facts.handoffs > 0 ? 'handed_off' : 'completed', reason: lingered ? 'lingering' : 'ok' };
+}
+
+function byLimit(limit: Limit): OutcomeVerdict {
+  return limit.kind === 'auth' ? { outcome: 'refused', reason: 'auth' } : { outcome: 'limited', reason: limit.kind };
 }
 
 function byEndCause(cause: Exclude<EndCause, 'lingering'>): OutcomeVerdict {

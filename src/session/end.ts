@@ -26,7 +26,10 @@ export function launcherOf(turn: TurnRow): ProcessId | null {
 
 /** Ends every process of a turn and proves it (ARCHITECTURE §2 "Whose processes are these"). */
 export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms: number): Promise<KillResult> {
-  return killTree({ ...turnProcesses(turn.dir, turn.marker), launcher: launcherOf(turn) }, { clock: deps.clock, grace_ms });
+  return killTree(
+    { ...turnProcesses(turn.dir, turn.marker), launcher: launcherOf(turn) },
+    { clock: deps.clock, grace_ms },
+  );
 }
 
 /**

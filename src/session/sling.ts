@@ -15,6 +15,7 @@ import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { loadRole } from './roles.ts';
+import { refuseUnsafe } from './safety.ts';
 
 export interface SlingRequest {
   task: string;
@@ -53,6 +54,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   const harness = pickHarness(config, request.harness ?? null, profile, place.root);
   if (which(harness.program, `${deps.env.PATH ?? ''}:${deps.package_dir}/bin`) === null)
     throw notInstalled(harness.id, harness.program, harness.install_hint);
+  refuseUnsafe(harness, config, { dirs: [place.cwd, place.root], main_root: place.main_root });
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;

@@ -1,4 +1,4 @@
-import { commonDirOf } from '../git/common-dir.ts';
+import { checkoutOf } from '../git/common-dir.ts';
 import { workFacts } from '../git/facts.ts';
 import { findHarness } from '../harness/registry.ts';
 import { neutralise } from '../harness/untrusted.ts';
@@ -23,6 +23,7 @@ import type { Deps } from './deps.ts';
 import { turnEnvironment } from './environment.ts';
 import { hashToken } from './identity.ts';
 import { loadRole } from './roles.ts';
+import { refuseUnsafe } from './safety.ts';
 
 /** A turn whose process runs. */
 export interface StartedTurn {
@@ -94,6 +95,8 @@ async function launch(
   const config = await deps.config_for(session.repo_root);
   const harness = findHarness(session.harness, config.harness_runners);
   const role = loadRole(deps, session.role);
+  const root = checkoutOf(session.working_dir)?.root ?? session.working_dir;
+  refuseUnsafe(harness, config, { dirs: [session.working_dir, root], main_root: session.repo_root });
   privateDir(turn.dir);
   const files = turnFiles(turn.dir);
   const prompt = await promptOf(deps, claim, harness, role);
@@ -128,6 +131,7 @@ function commandRecord(command: HarnessCommand, session: SessionRow, env: Record
 }
 
 function specOf(deps: Deps, session: SessionRow, turn: TurnRow, prompt: string, token: string): TurnSpec {
+  const checkout = checkoutOf(session.working_dir);
   const mcp: McpServer = {
     name: 'drover',
     command: `${deps.package_dir}/bin/drover`,
@@ -142,7 +146,8 @@ function specOf(deps: Deps, session: SessionRow, turn: TurnRow, prompt: string, 
     prompt_path: turnFiles(turn.dir).prompt,
     turn_dir: turn.dir,
     cwd: session.working_dir,
-    git_common_dir: commonDirOf(session.working_dir),
+    git_common_dir: checkout?.common_dir ?? null,
+    git_dir: checkout?.git_dir ?? null,
     profile: profileOf(session),
     model: session.model,
     native_session_id: session.native_session_id,

@@ -1,6 +1,6 @@
 import { AppError } from '../model/error.ts';
-import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { MailRow } from '../model/mail.ts';
+import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
@@ -36,23 +36,35 @@ function must(tx: Tx, session_id: string): SessionRow {
  * Any live state → stopped, zombie → completed, everything else unchanged (CX-07, CX-45, O-77). The state is written
  * before any signal is sent, so that the turn's own settle loses (MODEL §2.5).
  */
-export async function stopSession(store: Store, input: { session_id: string; actor: Actor; reason: string; now: number }): Promise<Ended> {
+export async function stopSession(
+  store: Store,
+  input: { session_id: string; actor: Actor; reason: string; now: number },
+): Promise<Ended> {
   return store.write((tx) => {
     const before = must(tx, input.session_id);
     const moved = transition(tx, { ...input, event: before.state === 'zombie' ? 'clean' : 'stop' });
     const open_turn = markOpenTurn(tx, before.id, 'stop');
     if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn };
-    if (moved.prev !== 'zombie') endEffects(tx, moved.row, { now: input.now, died: false, reason: input.reason, terminated_by: 'runner' });
+    if (moved.prev !== 'zombie')
+      endEffects(tx, moved.row, { now: input.now, died: false, reason: input.reason, terminated_by: 'runner' });
     return { changed: true, prev: moved.prev, row: moved.row, open_turn };
   });
 }
 
 /** Any live state → parked (operator); ends a turn in flight. */
-export async function pauseSession(store: Store, input: { session_id: string; reason: string; now: number }): Promise<Ended> {
+export async function pauseSession(
+  store: Store,
+  input: { session_id: string; reason: string; now: number },
+): Promise<Ended> {
   return store.write((tx) => {
     const before = must(tx, input.session_id);
     const evidence = JSON.stringify({ by: 'operator', text: input.reason, from: before.state });
-    const set = { parked_reason: 'operator' as const, parked_evidence: evidence, resume_at: null, interrupt_reason: 'pause' };
+    const set = {
+      parked_reason: 'operator' as const,
+      parked_evidence: evidence,
+      resume_at: null,
+      interrupt_reason: 'pause',
+    };
     const moved = transition(tx, { ...input, event: 'pause', actor: 'cli', set });
     const open_turn = moved.ok ? markOpenTurn(tx, before.id, 'pause') : null;
     return moved.ok
@@ -67,11 +79,19 @@ export async function pauseSession(store: Store, input: { session_id: string; re
  */
 export async function resumeSession(
   store: Store,
-  input: { session_id: string; brief: Omit<MailDraft, 'to_id' | 'to_name'>; interrupt_reason: string; always_brief: boolean; now: number },
+  input: {
+    session_id: string;
+    brief: Omit<MailDraft, 'to_id' | 'to_name'>;
+    interrupt_reason: string;
+    always_brief: boolean;
+    now: number;
+  },
 ): Promise<Ended> {
   return store.write((tx) => {
     const before = must(tx, input.session_id);
-    const open = tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :id AND ended_at IS NULL', { id: before.id });
+    const open = tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :id AND ended_at IS NULL', {
+      id: before.id,
+    });
     const canResume = before.state === 'parked' || before.state === 'failed' || before.state === 'stopped';
     if (canResume && open !== null) {
       throw new AppError('refused', 'turn_still_ending', `The last turn of ${before.name} is still being ended.`, {
@@ -85,16 +105,25 @@ export async function resumeSession(
       event: 'resume',
       actor: 'cli',
       now: input.now,
-      set: { attempt: 0, is_reminded: 0, next_turn_at: null, resume_count: before.resume_count + 1, interrupt_reason: input.interrupt_reason },
+      set: {
+        attempt: 0,
+        is_reminded: 0,
+        next_turn_at: null,
+        resume_count: before.resume_count + 1,
+        interrupt_reason: input.interrupt_reason,
+      },
     });
     if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn: null };
-    if (input.always_brief || !hasInput(tx, before.id)) insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
+    if (input.always_brief || !hasInput(tx, before.id))
+      insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
     return { changed: true, prev: moved.prev, row: moved.row, open_turn: null };
   });
 }
 
 function checkName(tx: Tx, row: SessionRow): void {
-  const other = tx.get<{ id: string }>('SELECT id FROM sessions WHERE name = :name AND ended_at IS NULL', { name: row.name });
+  const other = tx.get<{ id: string }>('SELECT id FROM sessions WHERE name = :name AND ended_at IS NULL', {
+    name: row.name,
+  });
   if (other === null) return;
   throw new AppError('refused', 'name_taken', `Another live session is called ${row.name} by now (${other.id}).`, {
     hint: 'Stop that one first, or use `drover recover`, which finds a free name.',

@@ -64,5 +64,7 @@ export interface StateLogRow {
 }
 
 export async function listStateLog(store: Store, session_id: string): Promise<StateLogRow[]> {
-  return store.read((tx) => tx.all<StateLogRow>('SELECT * FROM state_log WHERE session_id = :session_id ORDER BY seq', { session_id }));
+  return store.read((tx) =>
+    tx.all<StateLogRow>('SELECT * FROM state_log WHERE session_id = :session_id ORDER BY seq', { session_id }),
+  );
 }

@@ -1,5 +1,5 @@
 import type { LineEvents } from '../model/event.ts';
-import type { HarnessEvent } from '../model/harness.ts';
+import type { HarnessEvent, Limit } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
@@ -60,7 +60,12 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
   return after;
 }
 
-function draftOf(key: { session_id: string; turn: number }, line_offset: number, event: HarnessEvent, at: number): EventDraft {
+function draftOf(
+  key: { session_id: string; turn: number },
+  line_offset: number,
+  event: HarnessEvent,
+  at: number,
+): EventDraft {
   const { type, ...data } = event;
   const level = type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
   return { session_id: key.session_id, turn: key.turn, type, level, line_offset, data, at };
@@ -80,12 +85,14 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
   switch (event.type) {
     case 'session':
       // Another conversation than the one we resumed counts from zero.
-      if (turn.native_session_after === null && event.native_session_id !== turn.native_session_before) turn.thread_json = null;
+      if (turn.native_session_after === null && event.native_session_id !== turn.native_session_before)
+        turn.thread_json = null;
       session.native = event.native_session_id;
       turn.native_session_after = event.native_session_id;
       break;
     case 'text':
       foldText(turn, event);
+      passLimit(turn);
       turn.model_turns = Math.max(turn.model_turns, 1);
       turn.result_at = null;
       break;
@@ -98,6 +105,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       turn.model_turns = Math.max(turn.model_turns, 1);
       turn.tools_open += 1;
       turn.is_text_open = 0;
+      passLimit(turn);
       turn.result_at = null;
       session.tools += 1;
       break;
@@ -111,7 +119,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       turn.cost_micros = event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros;
       break;
     case 'limit':
-      turn.limit_json = JSON.stringify(event.limit);
+      turn.limit_json = JSON.stringify(joinLimits(turn.limit_json, event.limit));
       break;
     case 'result':
       turn.result_at = now;
@@ -128,6 +136,25 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
     case 'error':
       break;
   }
+}
+
+/** A final limit stays; what a later word about it does not know (the reset time) is kept from the earlier one. */
+function joinLimits(before: string | null, now: Limit): Limit {
+  const known = before === null ? null : (JSON.parse(before) as Limit);
+  if (known === null || (now.final && !known.final && known.kind !== now.kind)) return now;
+  const first = known.final ? known : now;
+  return {
+    ...first,
+    final: known.final || now.final,
+    resets_at: known.resets_at ?? now.resets_at,
+    retry_after_ms: known.retry_after_ms ?? now.retry_after_ms,
+  };
+}
+
+/** Work goes on: a limit that was waited out is over. */
+function passLimit(turn: TurnRow): void {
+  const limit = turn.limit_json === null ? null : (JSON.parse(turn.limit_json) as Limit);
+  if (limit !== null && !limit.final) turn.limit_json = null;
 }
 
 /** The newest text is the answer so far: codex, gemini and opencode give none with their result. */
@@ -241,5 +268,6 @@ function writeSession(tx: Tx, before: TurnRow, after: TurnRow, fold: SessionFold
     });
   }
   const event = row.state === 'booting' ? 'first_event' : row.state === 'stalled' ? 'progress' : null;
-  if (event !== null) transition(tx, { session_id: after.session_id, event, actor: 'supervisor', now, fence: after.turn });
+  if (event !== null)
+    transition(tx, { session_id: after.session_id, event, actor: 'supervisor', now, fence: after.turn });
 }

@@ -189,8 +189,6 @@ export const PROMPT_ORDER = `CASE type WHEN 'task' THEN 0 ELSE 1 END,
   CASE priority WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2 ELSE 3 END, seq`;
 
 const BATCH_BYTES = 512 * 1024;
-/** A result text has up to 4,096 characters. */
-const BATCH_NOTIFICATIONS = 64;
 
 export interface Claimed {
   mails: MailRow[];
@@ -198,8 +196,8 @@ export interface Claimed {
 }
 
 /**
- * Reserves what waits for `session_id` for one turn's prompt (I4): by priority, then arrival, up to 512 KiB, and the
- * 64 oldest notifications. What does not fit waits for the next turn.
+ * Reserves what waits for `session_id` for one turn's prompt (I4): by priority, then arrival, up to 512 KiB, and as much
+ * of the oldest notifications. What does not fit waits for the next turn.
  */
 export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
   const waiting = tx.all<{ seq: number; size: number }>(
@@ -209,23 +207,37 @@ export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
     { session_id },
   );
   const mails: MailRow[] = [];
-  let bytes = 0;
-  for (const { seq, size } of waiting) {
-    bytes += size;
-    if (mails.length > 0 && bytes > BATCH_BYTES) break;
+  for (const { seq } of fitting(waiting)) {
     const row = tx.get<MailRow>(
       'UPDATE mail SET delivered_turn = :turn, deliveries = deliveries + 1 WHERE seq = :seq RETURNING *',
       { turn, seq },
     );
     if (row) mails.push(row);
   }
-  const notifications = tx.all<NotificationRow>(
-    `UPDATE notifications SET delivered_turn = :turn
-     WHERE seq IN (SELECT seq FROM notifications WHERE parent_id = :session_id AND delivered_at IS NULL AND delivered_turn IS NULL
-                   ORDER BY seq LIMIT :limit) RETURNING *`,
-    { turn, session_id, limit: BATCH_NOTIFICATIONS },
+  const news = tx.all<{ seq: number; size: number }>(
+    `SELECT seq, length(body) AS size FROM notifications
+     WHERE parent_id = :session_id AND delivered_at IS NULL AND delivered_turn IS NULL ORDER BY seq`,
+    { session_id },
   );
-  return { mails, notifications: notifications.sort((a, b) => a.seq - b.seq) };
+  const notifications: NotificationRow[] = [];
+  for (const { seq } of fitting(news)) {
+    const row = tx.get<NotificationRow>(
+      'UPDATE notifications SET delivered_turn = :turn WHERE seq = :seq RETURNING *',
+      { turn, seq },
+    );
+    if (row) notifications.push(row);
+  }
+  return { mails, notifications };
+}
+
+/** The first of them, at least one, that fit into one prompt together. */
+function fitting<Each extends { size: number }>(waiting: readonly Each[]): Each[] {
+  let bytes = 0;
+  const at = waiting.findIndex(({ size }, i) => {
+    bytes += size;
+    return i > 0 && bytes > BATCH_BYTES;
+  });
+  return waiting.slice(0, at === -1 ? undefined : at);
 }
 
 /** Read only after a clean turn, released after any other (I5). */

@@ -107,10 +107,15 @@ function migrate(db: Database): void {
 
 function refuseNewer(version: number): void {
   if (version <= MIGRATIONS.length) return;
-  throw new AppError('unavailable', 'schema_newer', `The database is of schema ${version}, this drover knows ${MIGRATIONS.length}.`, {
-    hint: 'Use the newer drover that wrote it, or point DROVER_HOME to another directory.',
-    preserved: 'nothing was changed',
-  });
+  throw new AppError(
+    'unavailable',
+    'schema_newer',
+    `The database is of schema ${version}, this drover knows ${MIGRATIONS.length}.`,
+    {
+      hint: 'Use the newer drover that wrote it, or point DROVER_HOME to another directory.',
+      preserved: 'nothing was changed',
+    },
+  );
 }
 
 function userVersion(db: Database): number {

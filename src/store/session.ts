@@ -33,9 +33,29 @@ export type NewSession = Pick<
 >;
 
 const NEW_COLUMNS: readonly (keyof NewSession)[] = [
-  'id', 'name', 'role', 'harness', 'task', 'project', 'task_group', 'profile_name', 'profile_json', 'model', 'repo_root',
-  'working_dir', 'branch', 'base_ref', 'parent_id', 'depth', 'run_id', 'recovered_from', 'native_session_id',
-  'worktree_path', 'max_turns', 'timeout_ms', 'prompt_version',
+  'id',
+  'name',
+  'role',
+  'harness',
+  'task',
+  'project',
+  'task_group',
+  'profile_name',
+  'profile_json',
+  'model',
+  'repo_root',
+  'working_dir',
+  'branch',
+  'base_ref',
+  'parent_id',
+  'depth',
+  'run_id',
+  'recovered_from',
+  'native_session_id',
+  'worktree_path',
+  'max_turns',
+  'timeout_ms',
+  'prompt_version',
 ];
 
 export interface SlingLimits {
@@ -50,7 +70,14 @@ export interface SlingLimits {
  */
 export async function insertSession(
   store: Store,
-  input: { draft: NewSession; brief: Omit<MailDraft, 'to_id' | 'to_name'>; is_name_chosen: boolean; limits: SlingLimits; new_id: () => string; now: number },
+  input: {
+    draft: NewSession;
+    brief: Omit<MailDraft, 'to_id' | 'to_name'>;
+    is_name_chosen: boolean;
+    limits: SlingLimits;
+    new_id: () => string;
+    now: number;
+  },
 ): Promise<SessionRow> {
   return store.write((tx) => {
     if (input.draft.parent_id !== null) checkParent(tx, input.draft.parent_id, input.limits);
@@ -70,7 +97,13 @@ export async function insertSession(
       { id: row.id, now: input.now },
     );
     insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
-    appendEvent(tx, { session_id: row.id, turn: null, type: 'sling', data: { harness: row.harness, role: row.role }, at: input.now });
+    appendEvent(tx, {
+      session_id: row.id,
+      turn: null,
+      type: 'sling',
+      data: { harness: row.harness, role: row.role },
+      at: input.now,
+    });
     return row;
   });
 }
@@ -80,14 +113,20 @@ function pick(draft: NewSession): Params {
 }
 
 function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {
-  const parent = tx.get<{ ended_at: number | null; name: string }>('SELECT ended_at, name FROM sessions WHERE id = :parent_id', { parent_id });
+  const parent = tx.get<{ ended_at: number | null; name: string }>(
+    'SELECT ended_at, name FROM sessions WHERE id = :parent_id',
+    { parent_id },
+  );
   if (parent === null || parent.ended_at !== null) {
     throw new AppError('refused', 'parent_ended', `The parent session ${parent?.name ?? parent_id} has ended.`, {
       hint: 'Resume the parent first, or sling without --parent.',
       preserved: 'nothing was stored',
     });
   }
-  const children = tx.get<{ n: number }>('SELECT count(*) AS n FROM sessions WHERE parent_id = :parent_id AND ended_at IS NULL', { parent_id });
+  const children = tx.get<{ n: number }>(
+    'SELECT count(*) AS n FROM sessions WHERE parent_id = :parent_id AND ended_at IS NULL',
+    { parent_id },
+  );
   if ((children?.n ?? 0) >= limits.max_children) {
     throw new AppError('refused', 'too_many_children', `${parent.name} already has ${children?.n} live children.`, {
       hint: 'Wait for one to end, or raise max_children in the config.',
@@ -97,7 +136,8 @@ function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {
 }
 
 function freeName(tx: Tx, wanted: string, isChosen: boolean): string {
-  const taken = (name: string) => tx.get('SELECT 1 FROM sessions WHERE name = :name AND ended_at IS NULL', { name }) !== null;
+  const taken = (name: string) =>
+    tx.get('SELECT 1 FROM sessions WHERE name = :name AND ended_at IS NULL', { name }) !== null;
   if (!taken(wanted)) return wanted;
   if (isChosen) {
     throw new AppError('refused', 'name_taken', `A live session is already called ${wanted}.`, {
@@ -193,10 +233,14 @@ export async function listSessions(store: Store, filter: SessionFilter): Promise
     if (isLiveOnly) where.push('ended_at IS NULL');
   }
   const clause = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
-  return store.read((tx) => tx.all<SessionRow>(`SELECT * FROM sessions ${clause} ORDER BY created_at DESC, id LIMIT :limit`, params));
+  return store.read((tx) =>
+    tx.all<SessionRow>(`SELECT * FROM sessions ${clause} ORDER BY created_at DESC, id LIMIT :limit`, params),
+  );
 }
 
 /** The session a token belongs to, while it lives. */
 export async function sessionByToken(store: Store, token_hash: string): Promise<SessionRow | null> {
-  return store.read((tx) => tx.get<SessionRow>('SELECT * FROM sessions WHERE token_hash = :token_hash AND ended_at IS NULL', { token_hash }));
+  return store.read((tx) =>
+    tx.get<SessionRow>('SELECT * FROM sessions WHERE token_hash = :token_hash AND ended_at IS NULL', { token_hash }),
+  );
 }

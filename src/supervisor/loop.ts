@@ -1,13 +1,11 @@
 import { findHarness } from '../harness/registry.ts';
 import { AppError } from '../model/error.ts';
 import { isInFlight } from '../model/session.ts';
-import type { TurnRow } from '../model/turn.ts';
 import type { Deps } from '../session/deps.ts';
 import { endTree, knownHarness, launcherOf, settle } from '../session/end.ts';
 import { loadRole } from '../session/roles.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
 import { ensureWorktree } from '../session/worktree.ts';
-import { ingest } from '../store/ingest.ts';
 import { getSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import {
@@ -23,16 +21,21 @@ import {
 import { watchDirectory } from '../sys/tail.ts';
 import { readExit } from '../sys/turn-files.ts';
 import { judge } from '../watchdog/judge.ts';
+import { Intake } from './intake.ts';
 import { factsOf, isProcessGone, wasNeverStarted } from './observe.ts';
 import { RunningTurn } from './running.ts';
 
-/** Pause between the first and the next look at a busy stream; lets many small writes become one transaction. */
-const COALESCE_MS = 20;
+/**
+ * Pause between two looks at busy streams: lets many small writes become one transaction. It grows with the price of a
+ * look, so that looking takes at most a twentieth of our time, and shrinks to the least while we are behind.
+ */
+const REST_MS = { least: 1, normal: 20, most: 200 };
+const REST_PER_WORK = 20;
 const POLL_MS = 500;
 /** A poll that comes this much too late means we did not run: silence in between is nobody's fault. */
 const GAP_MS = 5_000;
-/** Every running turn is looked at without an event once in this many polls. */
-const SWEEP = 6;
+/** A turn is looked at without an event once in this many polls; of a child of ours we are told when it ends. */
+const SWEEP = { adopted: 6, child: 24 };
 const MAX_STARTS = 4;
 
 export interface LoopOptions {
@@ -61,6 +64,10 @@ export class SupervisorLoop {
   #naps = new Set<{ until: 'ring' | 'news'; end: AbortController }>();
   #wantsSync = true;
   #isDirty = false;
+  /** The last look did not reach the end of every stream. */
+  #isBehind = false;
+  readonly #intake: Intake;
+  #flushed = { at: 0, cost_ms: 0 };
   #dataVersion = -1;
   #awakeSince: number;
   #polls = 0;
@@ -70,6 +77,7 @@ export class SupervisorLoop {
   constructor(options: LoopOptions) {
     this.#options = options;
     this.#deps = options.deps;
+    this.#intake = new Intake(options.ingest_store, options.deps.clock);
     this.#awakeSince = options.deps.clock.now();
     this.#lastPollAt = this.#awakeSince;
   }
@@ -106,13 +114,10 @@ export class SupervisorLoop {
   /** Runs until `stop()` or the lock is lost. Throws what is a bug. */
   async run(): Promise<void> {
     await this.#adoptAll();
-    let lastFlush = 0;
     while (!this.#stop.signal.aborted && this.#fatal === null) {
       if (this.#isDirty) {
-        const wait = COALESCE_MS - (this.#deps.clock.monotonic() - lastFlush);
-        if (wait > 0 && !this.#wantsSync) await this.#nap(wait, 'ring');
+        if (!this.#wantsSync) await this.#nap(this.#rest(), 'ring');
         await this.#guard('ingest', () => this.#flush());
-        lastFlush = this.#deps.clock.monotonic();
       }
       if (this.#wantsSync) await this.#guard('sync', () => this.#sync());
       await this.#wait();
@@ -123,6 +128,14 @@ export class SupervisorLoop {
     await Promise.race([Promise.allSettled([...this.#tasks]), this.#deps.clock.sleep(3_000, patience.signal)]);
     patience.abort();
     if (this.#fatal !== null) throw this.#fatal;
+  }
+
+  /** How long writes may gather before the next look. */
+  #rest(): number {
+    if (this.#isBehind) return REST_MS.least;
+    const { at, cost_ms } = this.#flushed;
+    const rest = Math.min(Math.max(REST_MS.normal, cost_ms * REST_PER_WORK), REST_MS.most);
+    return rest - (this.#deps.clock.monotonic() - at);
   }
 
   /** A typed failure (disk full, store busy) is logged and tried again at the next poll; anything else is a bug. */
@@ -171,7 +184,8 @@ export class SupervisorLoop {
     this.#dataVersion = version;
     let i = 0;
     for (const turn of this.#running.values()) {
-      if (turn.phase === 'running') await this.#look(turn, now, (i + this.#polls) % SWEEP === 0);
+      if (turn.phase === 'running')
+        await this.#look(turn, now, (i + this.#polls) % SWEEP[turn.is_child ? 'child' : 'adopted'] === 0);
       i += 1;
     }
   }
@@ -201,37 +215,16 @@ export class SupervisorLoop {
     }
   }
 
-  /** Reads every stream that has grown and writes one transaction. */
+  /** Reads on in every stream that has grown. */
   async #flush(): Promise<void> {
-    const now = this.#deps.clock.now();
+    const start = this.#deps.clock.monotonic();
     this.#isDirty = false;
     const dirty = [...this.#running.values()].filter((turn) => turn.dirty && turn.phase === 'running');
-    await this.#ingest(dirty, now, false);
-    if (dirty.some((turn) => turn.dirty)) this.#isDirty = true;
-  }
-
-  async #ingest(turns: readonly RunningTurn[], now: number, final: boolean): Promise<void> {
-    const found = turns.flatMap((turn) => {
-      const batch = turn.read(now, final);
-      return batch === null ? [] : [{ turn, batch }];
-    });
-    if (found.length === 0) return;
-    let rows: (TurnRow | null)[];
-    try {
-      rows = await ingest(
-        this.#options.ingest_store,
-        found.map(({ batch }) => batch),
-      );
-    } catch (error) {
-      for (const { turn } of found) turn.rewind();
-      throw error;
-    }
-    found.forEach(({ turn }, i) => {
-      const row = rows[i];
-      if (row == null) return;
-      if (row.events > turn.row.events) turn.isStalled = false;
-      turn.row = row;
-    });
+    await this.#intake.take(dirty, false);
+    this.#isBehind = dirty.some((turn) => turn.dirty);
+    if (this.#isBehind) this.#isDirty = true;
+    const at = this.#deps.clock.monotonic();
+    this.#flushed = { at, cost_ms: at - start };
   }
 
   /** Database → world: what is due, what has to end, what can start. */
@@ -278,6 +271,7 @@ export class SupervisorLoop {
   async #follow(started: StartedTurn): Promise<void> {
     const turn = await this.#register({ session: started.session, turn: started.turn });
     turn.identity = started.identity;
+    turn.is_child = true;
     void started.exited.then(() => {
       turn.gone = true;
       this.#end(turn);
@@ -317,9 +311,8 @@ export class SupervisorLoop {
     this.#task(turn.key, async () => {
       const config = await this.#deps.config_for(turn.session.repo_root);
       const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
-      for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(0)) {
-        await this.#ingest([turn], this.#deps.clock.now(), true);
-      }
+      // The pause lets others have their turn while a long rest is read.
+      for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(1)) await this.#intake.take([turn], true);
       const settled = await settle(this.#deps, turn.session, turn.row, tree);
       turn.close();
       this.#running.delete(turn.key);

@@ -15,7 +15,6 @@ export function isProcessGone(turn: RunningTurn): boolean {
 /** What is known of a turn right now, as facts for the judge. `closely` also measures its files. */
 export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since: number }): TurnFacts {
   const { row } = turn;
-  const files = turnFiles(row.dir);
   return {
     state: turn.isStalled ? 'stalled' : 'working',
     process: turn.gone ? 'gone' : 'alive',
@@ -28,9 +27,14 @@ export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since
     timeout_ms: turn.session.timeout_ms,
     early_first_event: turn.harness?.bits.early_first_event ?? false,
     is_persistent: turn.is_persistent,
-    log_bytes: look.closely ? fileSize(files.stdout) + fileSize(files.stderr) : 0,
+    log_bytes: look.closely ? logBytes(row.dir) : 0,
     awake_since: look.awake_since,
   };
+}
+
+function logBytes(dir: string): number {
+  const { stdout, stderr } = turnFiles(dir);
+  return fileSize(stdout) + fileSize(stderr);
 }
 
 /** A claim whose launcher never ran: no identity, no output, and nobody holds the turn's lock (race-free, by flock). */

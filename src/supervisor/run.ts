@@ -28,6 +28,8 @@ export interface SupervisorOptions {
 
 /** SQLite may block the event loop for this long at the most. */
 const BUSY_MS = 50;
+/** A changed config file is noticed after this long at the latest; every running turn asks at every poll. */
+const CONFIG_MS = 250;
 
 /**
  * The supervisor of one DROVER_HOME, until it is told to stop. Throws `already_running` (3) when another one holds the
@@ -65,7 +67,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const ingest_store = await open('normal');
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
-  const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(env, log) };
+  const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(options) };
   const loop = new SupervisorLoop({ deps, ingest_store, lease_fence, is_owner, log });
   const doorbell = await listen(
     homePaths.socket(home),
@@ -103,20 +105,25 @@ function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions):
  * Settings per repository, read again when a file changed. A file that is broken while we run keeps the last good
  * settings: work that was accepted goes on, and whoever slings next is told.
  */
-function cachedConfig(env: Record<string, string | undefined>, log: (line: string) => void): Deps['config_for'] {
-  const cache = new Map<string, { stamp: string; config: Config }>();
+function cachedConfig({ clock, env, log }: SupervisorOptions): Deps['config_for'] {
+  const cache = new Map<string, { stamp: string; config: Config; looked_at: number }>();
   return async (repo_root) => {
-    const stamp = [userConfigPath(env), projectConfigPath(repo_root)].map(modifiedAt).join(':');
     const known = cache.get(repo_root);
-    if (known?.stamp === stamp) return known.config;
+    const looked_at = clock.monotonic();
+    if (known !== undefined && looked_at - known.looked_at < CONFIG_MS) return known.config;
+    const stamp = [userConfigPath(env), projectConfigPath(repo_root)].map(modifiedAt).join(':');
+    if (known?.stamp === stamp) {
+      known.looked_at = looked_at;
+      return known.config;
+    }
     try {
       const config = await loadConfig(env, repo_root);
-      cache.set(repo_root, { stamp, config });
+      cache.set(repo_root, { stamp, config, looked_at });
       return config;
     } catch (error) {
       if (known === undefined || !(error instanceof AppError)) throw error;
       log(`config: ${error.message} (keeping the settings from before)`);
-      cache.set(repo_root, { stamp, config: known.config });
+      cache.set(repo_root, { stamp, config: known.config, looked_at });
       return known.config;
     }
   };

@@ -5,7 +5,7 @@ import type { TurnRow } from '../model/turn.ts';
 import type { IngestInput } from '../store/ingest.ts';
 import { type Frame, LineReader } from '../sys/frames.ts';
 import type { ProcessId } from '../sys/identity.ts';
-import { readFrom, type Watch } from '../sys/tail.ts';
+import { openTail, readFrom, type Tail, type Watch } from '../sys/tail.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -20,12 +20,16 @@ export class RunningTurn {
   readonly harness: Harness | null;
   readonly is_persistent: boolean;
   identity: ProcessId | null;
+  /** We started it, so the kernel tells us of its end. */
+  is_child = false;
   /** The stream may have grown since it was read. */
   dirty = true;
   phase: 'running' | 'ending' = 'running';
   gone = false;
   isStalled = false;
   #watch: Watch | null = null;
+  /** Kept open: opening and closing is half the price of a look. */
+  #tail: Tail | null = null;
   #reader: LineReader;
   readonly #max_line_bytes: number;
   readonly #path: string;
@@ -65,6 +69,8 @@ export class RunningTurn {
   close(): void {
     this.#watch?.close();
     this.#watch = null;
+    this.#tail?.close();
+    this.#tail = null;
   }
 
   /**
@@ -79,12 +85,14 @@ export class RunningTurn {
     const take = (frame: Frame) => {
       frames += 1;
       if (frame.oversize) oversize += 1;
-      else if (frame.text.trim() !== '') lines.push({ offset: frame.offset, end: frame.end, events: this.#parse(frame.text) });
+      else if (frame.text.trim() !== '')
+        lines.push({ offset: frame.offset, end: frame.end, events: this.#parse(frame.text) });
     };
     let isAtEnd = false;
     // A line longer than a chunk yields no frame: read on until there is one, or the end.
     for (let i = 0; frames === 0 && !isAtEnd && i < MAX_CHUNKS; i += 1) {
-      const chunk = readFrom(this.#path, this.#reader.position, CHUNK_BYTES);
+      this.#tail ??= openTail(this.#path);
+      const chunk = readFrom(this.#tail.fd, this.#reader.position, CHUNK_BYTES);
       isAtEnd = chunk.length < CHUNK_BYTES;
       for (const frame of this.#reader.push(chunk)) take(frame);
     }

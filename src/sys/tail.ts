@@ -9,16 +9,26 @@ import { readRange } from './files.ts';
  */
 export function readFrom(file: string | number, offset: number, maxBytes: number): Buffer {
   if (typeof file === 'number') return readOpen(file, offset, maxBytes);
-  let fd: number;
+  const tail = openTail(file);
   try {
-    fd = openSync(file, 'r');
-  } catch (error) {
-    throw systemError(error, `read ${file}`);
-  }
-  try {
-    return readOpen(fd, offset, maxBytes);
+    return readOpen(tail.fd, offset, maxBytes);
   } finally {
-    closeSync(fd);
+    tail.close();
+  }
+}
+
+/** A growing file, open for reading. */
+export interface Tail {
+  fd: number;
+  close(): void;
+}
+
+export function openTail(path: string): Tail {
+  try {
+    const fd = openSync(path, 'r');
+    return { fd, close: () => closeSync(fd) };
+  } catch (error) {
+    throw systemError(error, `read ${path}`);
   }
 }
 

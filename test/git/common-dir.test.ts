@@ -1,10 +1,12 @@
 import { expect, test } from 'bun:test';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { commonDirOf, mainRootOf } from '../../src/git/common-dir.ts';
+import { checkoutOf, mainRootOf } from '../../src/git/common-dir.ts';
 import { findRepository } from '../../src/git/repository.ts';
 import { tempDir } from '../support/temp.ts';
 import { plainGit } from './plain.ts';
+
+const commonDirOf = (dir: string) => checkoutOf(dir)?.common_dir ?? null;
 
 test('the main root read from files is the one that git tells, for every kind of place', async () => {
   const dir = tempDir('common-dir');

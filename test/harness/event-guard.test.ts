@@ -8,6 +8,7 @@ const TOKENS = { input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_
 const EVENTS: HarnessEvent[] = [
   { type: 'session', native_session_id: 's', model: 'm', version: null },
   { type: 'text', text: 'a' },
+  { type: 'text', text: 'a', is_delta: true },
   { type: 'reasoning', text: 'b' },
   { type: 'tool_use', tool: 'Write', tool_id: 't', input: '{}', files: [{ path: 'a', action: 'create' }] },
   { type: 'tool_result', tool_id: 't', is_error: true, output: 'no' },
@@ -25,7 +26,7 @@ const EVENTS: HarnessEvent[] = [
 
 describe('events printed as they are', () => {
   test('every event survives the way through a line', () => {
-    expect(EVENTS.map((event): string => event.type).toSorted()).toEqual(rehearsal.known_events.toSorted());
+    expect(new Set(EVENTS.map((event): string => event.type))).toEqual(new Set(rehearsal.known_events));
     for (const event of EVENTS) expect(parseEvent(JSON.stringify(event))).toEqual([event]);
   });
 

@@ -28,6 +28,7 @@ export function turnOf(fields: Partial<TurnSpec> = {}): TurnSpec {
     prompt_path: '/home/u/turn/prompt.md',
     turn_dir: '/home/u/turn',
     cwd: '/srv/repo',
+    git_dir: null,
     git_common_dir: null,
     profile: null,
     model: null,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AppError } from '../../src/model/error.ts';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
+import { AppError } from '../../src/model/error.ts';
 import { type CAPABILITIES, type Role, terminalMailOf } from '../../src/model/role.ts';
 import { parseRolePage } from '../../src/model/role-page.ts';
 

@@ -100,7 +100,7 @@ describe('templates/config.yaml (O-87)', () => {
 
   test('what it shows as defaults are the defaults, and none is left out', () => {
     const raw = uncommented();
-    const { file, issues, warnings } = checkConfig(raw, 'project');
+    const { file, issues, warnings } = checkConfig(raw, 'user');
     expect([issues, warnings]).toEqual([[], []]);
     expect(mergeConfig(file, null)).toEqual(DEFAULT_CONFIG);
     const shown = raw as Record<string, Record<string, unknown>>;

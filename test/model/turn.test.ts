@@ -123,9 +123,31 @@ test('what drover ended is never called a crash unless a clean result came first
     if (facts.end_cause === null || facts.end_cause === 'lingering') continue;
     const hadWon = facts.result_ok === true && facts.exit?.code === 0 && facts.end_cause !== 'stop';
     const { outcome } = outcomeOf(facts);
-    const isOurs = outcome === 'cancelled' || outcome === 'timed_out' || outcome === 'stalled';
+    const isSilence = facts.end_cause === 'silent' || facts.end_cause === 'first_event';
+    // Silence while the provider says "not now" is the provider's.
+    const isLimit = isSilence && facts.limit !== null && (outcome === 'limited' || outcome === 'refused');
+    const isOurs = outcome === 'cancelled' || outcome === 'timed_out' || outcome === 'stalled' || isLimit;
     if (isOurs === hadWon) throw new Error(`${outcome} for ${JSON.stringify(facts)}`);
   }
+});
+
+test('silence while a limit stands is the limit, whichever timer fired first', () => {
+  const limit = {
+    kind: 'overloaded',
+    status: 529,
+    message: '',
+    resets_at: null,
+    retry_after_ms: null,
+    final: false,
+  } as const;
+  for (const end_cause of ['silent', 'first_event'] as const) {
+    expect(outcomeOf({ ...CLEAN, end_cause, exit: KILLED, result_ok: null, limit })).toEqual({
+      outcome: 'limited',
+      reason: 'overloaded',
+    });
+    expect(outcomeOf({ ...CLEAN, end_cause, exit: KILLED, result_ok: null, limit: null }).outcome).toBe('stalled');
+  }
+  expect(outcomeOf({ ...CLEAN, end_cause: 'stop', exit: KILLED, result_ok: null, limit }).outcome).toBe('cancelled');
 });
 
 test('every cause has its outcome, and the reason names the cause', () => {

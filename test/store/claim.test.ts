@@ -218,8 +218,8 @@ test('one prompt carries a bounded amount; the rest goes into the next (C-06)', 
     for (let i = 0; i < 100; i++) {
       tx.run(
         `INSERT INTO notifications (parent_id, child_id, child_name, death_no, is_failed, body, created_at)
-         VALUES (:id, :child, 'kid', 1, 0, 'done', 1)`,
-        { id, child: `kid-${i}` },
+         VALUES (:id, :child, 'kid', 1, 0, :body, 1)`,
+        { id, child: `kid-${i}`, body: 'y'.repeat(8_192) },
       );
     }
   });

@@ -377,6 +377,29 @@ describe('the result', () => {
     expect(JSON.parse((await rows()).turn.limit_json ?? '')).toEqual({ ...limit, final: true });
   });
 
+  test('work after a limit means that it has passed; a final one stays, with the reset time of an earlier word', async () => {
+    const { world, taken, rows } = await started();
+    const limit = {
+      kind: 'usage_limit' as const,
+      status: 429,
+      message: 'limit',
+      resets_at: null,
+      retry_after_ms: null,
+      final: false,
+    };
+    const kept = async () => JSON.parse((await rows()).turn.limit_json ?? 'null');
+    await feedTurn(world, taken, [{ type: 'limit', limit }]);
+    expect(await kept()).toEqual(limit);
+    await feedTurn(world, taken, [{ type: 'text', text: 'it goes on' }]);
+    expect(await kept()).toBeNull();
+    await feedTurn(world, taken, [{ type: 'limit', limit: { ...limit, resets_at: 5_000, final: true } }]);
+    await feedTurn(world, taken, [
+      { type: 'limit', limit: { ...limit, final: true } },
+      { type: 'text', text: 'You have hit your limit' },
+    ]);
+    expect(await kept()).toEqual({ ...limit, resets_at: 5_000, final: true });
+  });
+
   test('why a turn is ended is written once', async () => {
     const { world, taken, rows } = await started();
     const key = { session_id: taken.session.id, turn: 1 };

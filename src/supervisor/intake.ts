@@ -1,0 +1,69 @@
+import type { Clock } from '../model/clock.ts';
+import { type IngestInput, ingest } from '../store/ingest.ts';
+import type { Store } from '../store/store.ts';
+import type { RunningTurn } from './running.ts';
+
+/** As much of all streams together is held in memory; then it is written and others get their turn. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+
+interface Found {
+  turn: RunningTurn;
+  batch: IngestInput;
+}
+
+/** The way of the streams into the store. */
+export class Intake {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /**
+   * Reads on in every stream and writes what it found, many turns in one transaction. Calls wait for one another: a
+   * batch speaks of the offset that the one before it has written. Turns that have more to say stay `dirty`.
+   * `final`: see `RunningTurn.read`. Throws what `ingest` throws; what was not written is read again the next time.
+   */
+  take(turns: readonly RunningTurn[], final: boolean): Promise<void> {
+    const work = this.#last.then(() => this.#takeAll(turns, final));
+    // Whoever asked is told of a failure; the next one in the queue starts anew.
+    this.#last = Promise.allSettled([work]);
+    return work;
+  }
+
+  async #takeAll(turns: readonly RunningTurn[], final: boolean): Promise<void> {
+    let found: Found[] = [];
+    let bytes = 0;
+    for (const turn of turns) {
+      const batch = turn.read(this.#clock.now(), final);
+      if (batch === null) continue;
+      found.push({ turn, batch });
+      bytes += batch.to_offset - batch.from_offset;
+      if (bytes < BATCH_BYTES) continue;
+      await this.#write(found);
+      await this.#clock.sleep(1);
+      found = [];
+      bytes = 0;
+    }
+    if (found.length > 0) await this.#write(found);
+  }
+
+  async #write(found: readonly Found[]): Promise<void> {
+    try {
+      const batches = found.map(({ batch }) => batch);
+      const rows = await ingest(this.#store, batches);
+      for (const [i, { turn }] of found.entries()) {
+        const row = rows[i];
+        if (row == null) continue;
+        if (row.events > turn.row.events) turn.isStalled = false;
+        turn.row = row;
+      }
+    } catch (error) {
+      for (const { turn } of found) turn.rewind();
+      throw error;
+    }
+  }
+}
