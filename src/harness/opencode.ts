@@ -18,6 +18,16 @@ const PROJECTION: Harness['projection'] = {
 };
 
 /**
+ * What OpenCode 1.18.33 takes from the checkout although project configuration is switched off: a second reader of
+ * settings does not know that switch. It imports every file in these directories, and every module or package that
+ * one of these files names as a plugin.
+ */
+const UNSAFE_PATHS = [
+  ...['.opencode/plugin', '.opencode/plugins', '.opencode/opencode.json', '.opencode/opencode.jsonc'],
+  ...['opencode.json', 'opencode.jsonc'],
+];
+
+/**
  * OpenCode (E-029): `opencode run`, the prompt on standard input (as an argument it would be sent in quotes), the
  * rest by a configuration in the environment that is laid over the user's own. The repository's is switched off.
  *
@@ -47,7 +57,7 @@ export const opencode: Harness = {
   ],
   project_markers: ['.opencode', 'opencode.json', 'opencode.jsonc'],
   projection: PROJECTION,
-  unsafe_paths: ['.opencode/plugin', '.opencode/plugins'],
+  unsafe_paths: UNSAFE_PATHS,
   task_text: (task, profile) => projectTask(task, profile, PROJECTION),
   command,
   parse: parseOpencode,

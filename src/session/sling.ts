@@ -117,7 +117,7 @@ function usage(code: string, message: string, hint: string): AppError {
 }
 
 /** A task is any text that can be stored and sent: not empty, no NUL, at most 1 MiB. */
-export function checkTask(task: string): void {
+function checkTask(task: string): void {
   if (task.trim() === '')
     throw usage('task_empty', 'The task is empty.', 'Give it as an argument, as @file, or on standard input with -.');
   if (task.includes('\0'))

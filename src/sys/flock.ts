@@ -3,16 +3,6 @@ import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from './errno.ts';
 import { libc } from './ffi.ts';
 
-/**
- * Kernel locks (`flock`): they belong to an open descriptor, every copy of it included, and vanish with the last copy.
- * A process that dies can therefore never leave one behind. Bun opens files close-on-exec, so a child holds a lock
- * only when the descriptor is handed to it on purpose.
- */
-export interface Flock {
-  readonly fd: number;
-  release(): void;
-}
-
 const SHARED = 1;
 const EXCLUSIVE = 2;
 const NON_BLOCKING = 4;

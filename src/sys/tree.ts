@@ -52,6 +52,8 @@ const SPARE_MS = 500;
 const FORCE_MS = 5000;
 const POLL_MS = [2, 5, 10, 20, 40] as const;
 /** The kernel's unit of start times: 1/100 s on every Linux. */
+/** How many more looks are taken while a young process shows no environment. */
+const BLANK_LOOKS = 8;
 const TICK_MS = 10;
 
 /** The living processes of a turn, never ourselves. Errors: `unavailable` / `proc_missing` without /proc. */
@@ -71,16 +73,21 @@ export async function killTree(turn: TurnProcesses, options: KillOptions): Promi
   const start = clock.monotonic();
   const grace = first_signal === 'SIGKILL' ? 0 : grace_ms;
   let empty = 0;
+  let blank = 0;
   for (let round = 0; ; round++) {
     const now = clock.monotonic();
     const left = rounds.next(now, now - start >= grace);
-    empty = left.members.length === 0 ? empty + 1 : 0;
+    if (left.members.length > 0) empty = 0;
+    // A process in the middle of an exec shows no environment for a moment and could be one of ours.
+    else if (left.blank > 0 && blank < BLANK_LOOKS) blank += 1;
+    else empty += 1;
     if (empty === 2 || now - start > grace + FORCE_MS) {
       const survivors = [...left.members, ...left.unproven];
       const gone = (id: ProcessId) => !left.members.some((member) => key(member) === key(id));
       return { proven_empty: survivors.length === 0, killed: rounds.signalled.filter(gone), survivors };
     }
-    if (empty === 0) await clock.sleep(POLL_MS[Math.min(round, POLL_MS.length - 1)] ?? 0);
+    if (empty === 0)
+      await clock.sleep(left.members.length === 0 ? 1 : (POLL_MS[Math.min(round, POLL_MS.length - 1)] ?? 0));
   }
 }
 
@@ -130,6 +137,8 @@ class Rounds {
 
 interface Look {
   members: ProcessId[];
+  /** Processes of ours or of anybody, younger than the launcher, whose environment was empty. */
+  blank: number;
   /** In the launcher's session by number, but the number may have been reused since the launcher ended. */
   unproven: ProcessId[];
 }
@@ -161,12 +170,15 @@ class TreeScan {
     const children = new Map<number, ProcessStat[]>();
     const members = new Map<string, ProcessStat>();
     const unproven: ProcessStat[] = [];
+    let blank = 0;
     for (const pid of processIds()) {
       const stat = processStat(pid);
       if (stat === null || isZombie(stat)) continue;
       append(children, stat.parent, stat);
       const inSession = this.#inSession(stat);
-      if (inSession === 'yes' || this.#proven.has(key(stat)) || this.#isMarked(pid)) {
+      const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#marker(pid);
+      if (marked === 'blank' && this.#isYounger(stat)) blank += 1;
+      if (marked === 'yes') {
         members.set(key(stat), stat);
         onDirect?.({ pid, start_time: stat.start_time, boot_id });
       } else if (inSession === 'maybe') unproven.push(stat);
@@ -176,6 +188,7 @@ class TreeScan {
     const identify = ({ pid, start_time }: ProcessStat) => ({ pid, start_time, boot_id });
     return {
       members: [...members.values()].map(identify),
+      blank,
       unproven: unproven.filter((stat) => !members.has(key(stat))).map(identify),
     };
   }
@@ -197,12 +210,18 @@ class TreeScan {
     return started <= this.#sessionUntil ? 'yes' : 'maybe';
   }
 
-  #isMarked(pid: number): boolean {
-    if (this.#marked === null) return false;
+  #isYounger(stat: ProcessStat): boolean {
+    return this.#launcher === null || Number(stat.start_time) >= Number(this.#launcher.start_time);
+  }
+
+  #marker(pid: number): 'yes' | 'no' | 'blank' {
+    if (this.#marked === null) return 'no';
     try {
-      return `\0${readFileSync(`/proc/${pid}/environ`, 'latin1')}\0`.includes(this.#marked);
+      const environment = readFileSync(`/proc/${pid}/environ`, 'latin1');
+      if (environment === '') return 'blank';
+      return `\0${environment}\0`.includes(this.#marked) ? 'yes' : 'no';
     } catch (error) {
-      if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errnoOf(error))) return false;
+      if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errnoOf(error))) return 'no';
       throw systemError(error, `read the environment of process ${pid}`);
     }
   }

@@ -2,7 +2,7 @@ import { hostileMailTest, hostileTextTest } from './hostile.ts';
 import { hostileRepositoryTest, plainClaudeTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests } from './trouble.ts';
-import { workTests } from './work.ts';
+import { driftTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('claude');
 
@@ -20,3 +20,4 @@ hostileTextTest(real, 'all');
 hostileMailTest(real);
 hostileRepositoryTest(real);
 plainClaudeTest(real);
+driftTest(real);

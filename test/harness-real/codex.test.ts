@@ -2,7 +2,7 @@ import { hostileMailTest, hostileTextTest } from './hostile.ts';
 import { hostileRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests, usageLimitTest } from './trouble.ts';
-import { reminderTest, workTests } from './work.ts';
+import { driftTest, reminderTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('codex');
 
@@ -21,3 +21,4 @@ reminderTest(real);
 hostileTextTest(real, 'all');
 hostileMailTest(real);
 hostileRepositoryTest(real);
+driftTest(real);

@@ -2,7 +2,7 @@ import { hostileMailTest, hostileTextTest } from './hostile.ts';
 import { hostileRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests, usageLimitTest } from './trouble.ts';
-import { workTests } from './work.ts';
+import { driftTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('gemini');
 
@@ -20,3 +20,4 @@ usageLimitTest(real);
 hostileTextTest(real, 'all');
 hostileMailTest(real);
 hostileRepositoryTest(real);
+driftTest(real);

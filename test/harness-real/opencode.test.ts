@@ -1,8 +1,8 @@
 import { hostileTextTest } from './hostile.ts';
-import { hostileRepositoryTest } from './hostile-repository.ts';
+import { hostileRepositoryTest, untrustedRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { silentLimitTest, troubleTests } from './trouble.ts';
-import { workTests } from './work.ts';
+import { driftTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('opencode');
 
@@ -18,4 +18,6 @@ workTests(real, {
 troubleTests(real, { first_event: '12s' });
 silentLimitTest(real);
 hostileTextTest(real, 'half');
-hostileRepositoryTest(real);
+hostileRepositoryTest(real, /^opencode\.json$|plugin/);
+untrustedRepositoryTest(real, 'opencode-plugin');
+driftTest(real);

@@ -147,3 +147,14 @@ export function reminderTest(real: RealHarness): void {
     expect(real.said(real.asked[1])).toContain('I think I am done.');
   });
 }
+
+/** Comes last: looks back at everything that the tests before it made the CLI say. */
+export function driftTest(real: RealHarness): void {
+  test(`${real.id}: no line of these runs was unknown, malformed or against its help (C-03)`, async () => {
+    const ran = await real.bench.run(['harness', 'check', real.id, '--json']);
+    const { checked } = JSON.parse(ran.stdout);
+    expect(checked).toMatchObject([{ id: real.id, problems: [], drift: { malformed: [], unknown: [] } }]);
+    expect(checked[0].drift.turns).toBeGreaterThan(5);
+    expect(ran.code).toBe(0);
+  });
+}

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { anthropic, countTokens } from './model/anthropic.ts';
 import { chat } from './model/chat.ts';
 import { gemini } from './model/gemini.ts';
+import type { ModelRequest } from './model/request.ts';
 import { responses } from './model/responses.ts';
 import {
   completeScenario,
@@ -15,7 +16,7 @@ import {
 } from './model/scenario.ts';
 import { valueFor } from './model/schema.ts';
 import { cut, hang, sendJson, sendWhole } from './model/send.ts';
-import { type Answer, asObject, type ModelRequest, type Wire } from './model/wire.ts';
+import { type Answer, asObject, type Wire } from './model/wire.ts';
 
 export { loadScenario, type Scenario, type ScenarioInput };
 

@@ -1,6 +1,7 @@
 import { openaiRefusal } from './openai-error.ts';
+import type { ModelRequest, SentText } from './request.ts';
 import type { ToolCall } from './scenario.ts';
-import type { Answer, Json, ModelRequest, SentText, Wire } from './wire.ts';
+import type { Answer, Json, Wire } from './wire.ts';
 import { asList, asObject, asText, contentText, frame, newestOf, pieces } from './wire.ts';
 
 /** OpenAI Chat Completions, as `opencode` speaks it. */

@@ -1,5 +1,6 @@
+import type { ModelRequest, SentText, ToolResult } from './request.ts';
 import type { StatusStep, ToolCall } from './scenario.ts';
-import type { Answer, Json, ModelRequest, Refusal, SentText, ToolResult, Wire } from './wire.ts';
+import type { Answer, Json, Refusal, Wire } from './wire.ts';
 import { asList, asObject, asText, frame, newestOf, pieces } from './wire.ts';
 
 const STATUS_NAMES: Record<number, string> = {

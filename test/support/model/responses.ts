@@ -1,6 +1,7 @@
 import { openaiRefusal } from './openai-error.ts';
+import type { ModelRequest, SentText, ToolResult } from './request.ts';
 import type { ToolCall } from './scenario.ts';
-import type { Answer, Json, ModelRequest, SentText, ToolResult, Wire } from './wire.ts';
+import type { Answer, Json, Wire } from './wire.ts';
 import { asList, asText, contentText, frame, newestOf, pieces } from './wire.ts';
 
 /** OpenAI Responses, as `codex` speaks it. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { ModelRequest } from './wire.ts';
+import type { ModelRequest } from './request.ts';
 
 /**
  * What the scripted model says, in words that belong to no harness.

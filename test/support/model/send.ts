@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Answer, ModelRequest, Wire } from './wire.ts';
+import type { ModelRequest } from './request.ts';
+import type { Answer, Wire } from './wire.ts';
 
 /** One answer on its way out. */
 export interface Delivery {
