@@ -171,7 +171,7 @@ class TreeScan {
     const members = new Map<string, ProcessStat>();
     const unproven: ProcessStat[] = [];
     let blank = 0;
-    for (const pid of processIds()) {
+    for (const pid of livePids()) {
       const stat = processStat(pid);
       if (stat === null || isZombie(stat)) continue;
       append(children, stat.parent, stat);
@@ -243,6 +243,25 @@ function append(map: Map<number, ProcessStat[]>, at: number, stat: ProcessStat):
   const list = map.get(at);
   if (list) list.push(stat);
   else map.set(at, [stat]);
+}
+
+/** More lists than this in one look are not taken, however fast new processes come. */
+const MAX_LISTS = 40;
+
+/**
+ * Every pid, and then those that appeared meanwhile, until a list brings nothing new: a chain of processes that each
+ * live shorter than a look would otherwise be gone from every list before it is read.
+ */
+function* livePids(): Generator<number> {
+  const seen = new Set<number>();
+  for (let list = 0; list < MAX_LISTS; list += 1) {
+    const fresh = processIds().filter((pid) => !seen.has(pid));
+    if (fresh.length === 0) return;
+    for (const pid of fresh) {
+      seen.add(pid);
+      yield pid;
+    }
+  }
 }
 
 /** Every pid but 1 (init belongs to nobody) and our own (we never signal ourselves). */
