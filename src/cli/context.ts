@@ -56,7 +56,10 @@ export function createContext(globals: Globals): Context {
       const gate = openWriteGate(homePaths.gate(home));
       const store = await openStore({ path: homePaths.database(home), durability: 'full', clock: systemClock, gate });
       closers.push(() => store.close(), gate.close);
-      const config_for = async (root: string) => (await import('../session/config.ts')).loadConfig(env, root);
+      const warn = (text: string) => {
+        if (!globals.quiet) console.error(`warning: ${text}`);
+      };
+      const config_for = async (root: string) => (await import('../session/config.ts')).loadConfig(env, root, warn);
       return { clock: systemClock, store, home, env, package_dir, config_for };
     },
     reader: async () => {

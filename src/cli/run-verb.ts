@@ -21,7 +21,7 @@ export async function runVerb(name: string, argv: string[], context: Context, ve
 
 /** A command with drover's settings, configured by its verb. Throws `unknown_verb` (2). */
 export async function commandFor(name: string, context: Context): Promise<Command> {
-  const entry = VERBS[name];
+  const entry = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   if (entry === undefined) {
     const near = Object.keys(VERBS).filter((verb) => verb.startsWith(name.slice(0, 2)));
     throw new AppError('usage', 'unknown_verb', `There is no verb ${JSON.stringify(name)}.`, {

@@ -187,9 +187,13 @@ function strangers(value: Record<string, unknown>, known: object, path: string[]
     .map((key) => ({ path: [...path, key], message: 'unknown key, ignored' }));
 }
 
-/** Defaults, then the user's file, then the project's; profiles with inheritance resolved (E-022). Throws on a cycle. */
+/**
+ * Defaults, then the user's file, then the project's; profiles with inheritance resolved (E-022). A repository may lower
+ * limits and not raise them, and a profile of the user's own is not replaced by one of the same name.
+ * Throws `Error` on an inheritance cycle, or when the project would get loose permissions by way of a user's profile.
+ */
 export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null): Config {
-  const raw = { ...user?.profiles, ...project?.profiles };
+  const raw = { ...project?.profiles, ...user?.profiles };
   const merged = { ...DEFAULT_CONFIG };
   for (const layer of [user, project]) {
     if (layer === null) continue;
@@ -204,8 +208,22 @@ export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null)
       ...(harness_runners as Record<string, HarnessRunner> | undefined),
     };
   }
+  for (const key of LIMITS) merged[key] = Math.min(user?.[key] ?? DEFAULT_CONFIG[key], merged[key]);
   merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
+  checkProjectProfiles(merged, user, project);
   return merged;
+}
+
+const LIMITS = ['max_live_sessions', 'max_depth', 'max_children'] as const;
+
+function checkProjectProfiles(merged: Config, user: ConfigFile | null, project: ConfigFile | null): void {
+  const own = Object.keys(project?.profiles ?? {}).filter((key) => user?.profiles?.[key] === undefined);
+  const chosen = project?.default_profile === undefined ? own : [...own, project.default_profile];
+  for (const key of chosen) {
+    const mode = merged.profiles[key]?.permission_mode;
+    if (mode && LOOSE.test(mode))
+      throw new Error(`a repository may not choose the permission mode ${mode} (profile ${key})`);
+  }
 }
 
 /** `patch` over `base`; keys that are absent or undefined keep the base's value. */

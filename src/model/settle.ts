@@ -20,6 +20,8 @@ export interface SettleFacts {
   has_evidence: boolean;
   attempt: number;
   max_attempts: number;
+  /** Turns before this one that a limit ended as well, without another in between. */
+  limited_in_row: number;
   limit: Limit | null;
   now: number;
   backoff_ms: number;
@@ -92,13 +94,19 @@ function settleCancelled(facts: SettleFacts, reason: string): Settlement {
 
 const LIMIT_WAIT_MS = 15 * 60_000;
 const RATE_WAIT_MS = 60_000;
+const GUESS_CAP_MS = 2 * 3_600_000;
 /** The longest window of a plan is a week; an instant beyond it is a misreading, and waiting for it would be for ever. */
 const MAX_WAIT_MS = 8 * 86_400_000;
 
 function settleLimited(facts: SettleFacts, reason: string): Settlement {
   const limit = facts.limit;
   const isUsage = limit?.kind === 'usage_limit' || limit?.kind === 'quota_unknown';
-  const wait = limit?.retry_after_ms ?? (isUsage ? LIMIT_WAIT_MS : RATE_WAIT_MS);
+  // Nobody said for how long: each further refusal in a row doubles the wait, so a night costs a handful of tries.
+  const guess = Math.min(
+    (isUsage ? LIMIT_WAIT_MS : RATE_WAIT_MS) * 2 ** Math.min(facts.limited_in_row, 12),
+    GUESS_CAP_MS,
+  );
+  const wait = limit?.retry_after_ms ?? guess;
   const until = limit?.resets_at == null ? wait : limit.resets_at - facts.now;
   return {
     ...BASE,

@@ -11,9 +11,14 @@ export interface FileIssue extends ConfigIssue {
 
 /**
  * Settings for work in `repo_root`: defaults, user file, project file. Without files, nothing is imported or parsed.
+ * `warn` gets what is harmless but surely not meant (unknown keys, E-174).
  * Throws `config_invalid` (2) with every problem of both files in `details.data.issues`.
  */
-export async function loadConfig(env: Record<string, string | undefined>, repo_root: string | null): Promise<Config> {
+export async function loadConfig(
+  env: Record<string, string | undefined>,
+  repo_root: string | null,
+  warn: (text: string) => void = () => undefined,
+): Promise<Config> {
   const files: { file: string; scope: ConfigScope }[] = [{ file: userConfigPath(env), scope: 'user' }];
   if (repo_root !== null) files.push({ file: projectConfigPath(repo_root), scope: 'project' });
   const found = files.flatMap((entry) => {
@@ -31,6 +36,7 @@ export async function loadConfig(env: Record<string, string | undefined>, repo_r
     }
     const checked = checkConfig(raw.value, scope);
     issues.push(...checked.issues.map((issue) => ({ file, ...issue })));
+    for (const { path, message } of checked.warnings) warn(`${file}: ${path.join('.')}: ${message}`);
     return { scope, file: checked.file };
   });
   if (issues.length > 0) throw invalid(issues);

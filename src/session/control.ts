@@ -8,6 +8,7 @@ import { insertSession } from '../store/session.ts';
 import { readTextIfExists } from '../sys/files.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
+import { checkTexts } from './mail.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
@@ -28,6 +29,8 @@ function draft(
   subject: string,
   body: string,
 ): Omit<MailDraft, 'to_id' | 'to_name'> {
+  // A recovered task may be as long as a task; what somebody says now has the length of a mail.
+  if (type === 'nudge') checkTexts({ subject, body });
   return {
     from_name: caller.name,
     from_id: caller.session?.id ?? null,
@@ -86,7 +89,7 @@ function cannotResume(id: string, row: SessionRow): AppError {
 
 /**
  * A new session that takes over the place, settings and conversation of one that ended. The old row stays as it is.
- * Throws `still_live` (3).
+ * Throws `still_live`, `turn_still_ending`, `taken_over` (3), and `mail_*` (2) for its text.
  */
 export async function recover(
   deps: Deps,
@@ -106,6 +109,7 @@ export async function recover(
       },
     );
   }
+  if (text !== undefined) checkTexts({ subject: '', body: text });
   const config = await deps.config_for(row.repo_root);
   const body = `${text ?? template(deps, 'recover').trim()}\n\nThe task:\n${row.task}`;
   const { id: _id, name: _name, ...inherited } = row;

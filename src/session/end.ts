@@ -5,7 +5,7 @@ import { terminalMailOf } from '../model/role.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
-import { type Settled, settleTurn } from '../store/settle.ts';
+import { endSession, type Settled, settleTurn } from '../store/settle.ts';
 import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type KillResult, killTree } from '../sys/tree.ts';
@@ -62,6 +62,19 @@ export async function settle(
     max_attempts: config.turn.max_attempts,
     backoff_ms: config.turn.backoff_ms,
     backoff_cap_ms: config.turn.backoff_cap_ms,
+    now: deps.clock.now(),
+  });
+}
+
+/** Ends a session that cannot go on for a reason outside of its turns; an open turn is marked to be ended. */
+export async function failSession(deps: Deps, row: SessionRow, reason: string): Promise<void> {
+  await endSession(deps.store, {
+    session_id: row.id,
+    event: 'fail',
+    actor: 'supervisor',
+    reason,
+    fence: row.turn,
+    died: true,
     now: deps.clock.now(),
   });
 }

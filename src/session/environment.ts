@@ -1,5 +1,6 @@
 import { allowEnvironment, BASE_ENV_ALLOW, runtimeEnvironment } from '../harness/environment.ts';
 import { LOCK_FILE_NAMES, packageManager } from '../harness/package-manager.ts';
+import { AppError } from '../model/error.ts';
 import type { Harness } from '../model/harness.ts';
 import type { Role } from '../model/role.ts';
 import { profileOf, type SessionRow } from '../model/session.ts';
@@ -54,9 +55,19 @@ export function turnEnvironment(deps: Deps, input: EnvironmentInput): Record<str
 function packageManagerOf(deps: Deps, dir: string) {
   return packageManager({
     env_value: deps.env.CLAUDE_PACKAGE_MANAGER ?? null,
-    project_settings: readTextIfExists(`${dir}/.claude/package-manager.json`),
-    package_json: readTextIfExists(`${dir}/package.json`),
+    project_settings: textAt(`${dir}/.claude/package-manager.json`),
+    package_json: textAt(`${dir}/package.json`),
     lock_files: new Set(LOCK_FILE_NAMES.filter((file) => fileExists(`${dir}/${file}`))),
-    user_settings: deps.env.HOME ? readTextIfExists(`${deps.env.HOME}/.claude/package-manager.json`) : null,
+    user_settings: deps.env.HOME ? textAt(`${deps.env.HOME}/.claude/package-manager.json`) : null,
   });
+}
+
+/** A file that cannot be read is the project's business; the next source is asked (E-049). */
+function textAt(path: string): string | null {
+  try {
+    return readTextIfExists(path);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return null;
+  }
 }

@@ -206,7 +206,8 @@ function checkPriority(word: string): Priority {
   );
 }
 
-function checkTexts(request: { subject: string; body: string }): void {
+/** Throws `mail_empty`, `mail_too_large`, `mail_subject_too_large`, `mail_has_nul` (2). */
+export function checkTexts(request: { subject: string; body: string }): void {
   const size = Buffer.byteLength(request.body);
   if (request.body.trim() === '' && request.subject.trim() === '')
     throw mailError(

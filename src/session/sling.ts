@@ -8,7 +8,6 @@ import { NAME, newId } from '../model/id.ts';
 import { OPERATOR, SYSTEM, TASK_LIMIT } from '../model/mail.ts';
 import type { Profile } from '../model/profile.ts';
 import { groupLabel, nameFor, projectLabel, type SessionRow } from '../model/session.ts';
-import { ensureRun } from '../store/run.ts';
 import { findSession, getSession, insertSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
@@ -59,7 +58,6 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;
   const base = wantsWorktree ? await baseOf(place.root, request.base) : null;
-  const run_id = request.run === undefined ? null : await ensureRun(deps.store, request.run, deps.clock.now());
   const id = newId('agent');
   const name = request.name ?? nameFor(role.name, request.task);
   const task = request.task;
@@ -81,7 +79,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       base_ref: base,
       parent_id: parent?.id ?? null,
       depth,
-      run_id: run_id ?? parent?.run_id ?? null,
+      run_id: parent?.run_id ?? null,
       recovered_from: null,
       native_session_id: null,
       worktree_path: null,
@@ -98,6 +96,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       body: task,
       payload_json: null,
     },
+    run: request.run,
     is_name_chosen: request.name !== undefined,
     limits: { max_children: config.max_children },
     new_id: () => newId('agent'),
@@ -185,7 +184,7 @@ async function parentOf(deps: Deps, caller: Caller, wanted: string | undefined):
 
 function pickProfile(profiles: Record<string, Profile>, wanted: string | null): Profile | null {
   if (wanted === null) return null;
-  const profile = profiles[wanted];
+  const profile = Object.hasOwn(profiles, wanted) ? profiles[wanted] : undefined;
   if (profile !== undefined) return profile;
   const known = Object.keys(profiles).sort();
   throw usage(

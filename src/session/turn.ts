@@ -64,16 +64,9 @@ export async function relaunchTurn(deps: Deps, session: SessionRow, turn: TurnRo
 }
 
 async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<Start> {
+  let launched: Awaited<ReturnType<typeof launch>>;
   try {
-    const launched = await launch(deps, claim, token);
-    await recordLaunch(deps.store, {
-      session_id: claim.session.id,
-      turn: claim.turn.turn,
-      pid: launched.identity.pid,
-      pid_start_time: launched.identity.start_time,
-      boot_id: launched.identity.boot_id,
-    });
-    return { started: { session: claim.session, turn: claim.turn, ...launched } };
+    launched = await launch(deps, claim, token);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;
     await abortTurn(deps.store, {
@@ -83,6 +76,23 @@ async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<S
       now: deps.clock.now(),
     });
     return { started: null, why: 'failed' };
+  }
+  await record(deps, claim, launched.identity);
+  return { started: { session: claim.session, turn: claim.turn, ...launched } };
+}
+
+/** From here on there is a process, which the turn directory names as well: a busy store must not disown it. */
+async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId): Promise<void> {
+  try {
+    await recordLaunch(deps.store, {
+      session_id: session.id,
+      turn: turn.turn,
+      pid: identity.pid,
+      pid_start_time: identity.start_time,
+      boot_id: identity.boot_id,
+    });
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
   }
 }
 

@@ -3,9 +3,9 @@ import { addWorktree } from '../git/worktree.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
 import type { SessionRow } from '../model/session.ts';
-import { endSession } from '../store/settle.ts';
 import { attachWorktree } from '../store/turn.ts';
 import type { Deps } from './deps.ts';
+import { failSession } from './end.ts';
 
 /** Longer than any checkout may take. */
 const UNFINISHED_MS = 15 * 60_000;
@@ -45,15 +45,7 @@ export async function ensureWorktree(deps: Deps, row: SessionRow): Promise<boole
     });
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;
-    await endSession(deps.store, {
-      session_id: row.id,
-      event: 'fail',
-      actor: 'supervisor',
-      reason: `worktree_error: ${error.message}`,
-      fence: row.turn,
-      died: true,
-      now: deps.clock.now(),
-    });
+    await failSession(deps, row, `worktree_error: ${error.message}`);
     return false;
   }
 }

@@ -4,7 +4,7 @@ import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
-import { readSession } from './session.ts';
+import { checkSuccession, readSession } from './session.ts';
 import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
@@ -75,7 +75,7 @@ export async function pauseSession(
 
 /**
  * parked, failed or stopped → queued, with a mail that says so when nothing else is waiting (CX-04). Others unchanged.
- * Throws `turn_still_ending` (3) while the old process is not proven gone, `name_taken` (3).
+ * Throws `turn_still_ending`, `taken_over` and `name_taken` (all 3).
  */
 export async function resumeSession(
   store: Store,
@@ -89,16 +89,8 @@ export async function resumeSession(
 ): Promise<Ended> {
   return store.write((tx) => {
     const before = must(tx, input.session_id);
-    const open = tx.get<{ turn: number }>('SELECT turn FROM turns WHERE session_id = :id AND ended_at IS NULL', {
-      id: before.id,
-    });
     const canResume = before.state === 'parked' || before.state === 'failed' || before.state === 'stopped';
-    if (canResume && open !== null) {
-      throw new AppError('refused', 'turn_still_ending', `The last turn of ${before.name} is still being ended.`, {
-        hint: 'Try again in a moment.',
-        preserved: 'nothing was changed',
-      });
-    }
+    if (canResume) checkSuccession(tx, before.id, before.worktree_path);
     if (canResume && before.ended_at !== null) checkName(tx, before);
     const moved = transition(tx, {
       session_id: before.id,
@@ -108,6 +100,8 @@ export async function resumeSession(
       set: {
         attempt: 0,
         is_reminded: 0,
+        // Who is put back to work owes a new report.
+        contract_met_at: null,
         next_turn_at: null,
         resume_count: before.resume_count + 1,
         interrupt_reason: input.interrupt_reason,

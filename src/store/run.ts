@@ -121,36 +121,30 @@ export async function completeRun(
 const RUN_ID = /^run-[a-z2-7]{20}$/;
 
 /**
- * The id of the active run that `wanted` (id or name) means; a name that no active run has starts one.
+ * The id of the active run that `wanted` (id or name) means; a name that no active run has starts one. For use inside
+ * the transaction that stores the run's session, so that a refusal of one leaves nothing of the other.
  * Throws `run_ended` (3), `run_not_found` (4) for an id nobody has, `run_name_invalid` (2).
  */
-export async function ensureRun(
-  store: Store,
-  wanted: string,
-  now: number,
-  new_id: () => string = () => newId('run'),
-): Promise<string> {
-  return store.write((tx) => {
-    const known =
-      readRun(tx, wanted) ?? tx.get<RunRow>(`${SELECT_RUN} WHERE name = :wanted AND status = 'active'`, { wanted });
-    if (known?.status === 'active') return known.id;
-    const preserved = 'nothing was stored';
-    if (known) {
-      const message = `The run ${known.name} (${known.id}) is ${known.status}.`;
-      throw new AppError('refused', 'run_ended', message, { hint: 'Give the name of a new run.', preserved });
-    }
-    if (RUN_ID.test(wanted)) {
-      throw new AppError('not_found', 'run_not_found', `Run not found: ${wanted}`, {
-        hint: '`drover run list` shows all.',
-        preserved,
-      });
-    }
-    if (!NAME.test(wanted) || wanted === 'latest') {
-      throw new AppError('usage', 'run_name_invalid', `Not usable as the name of a run: ${JSON.stringify(wanted)}`, {
-        hint: 'Lowercase letters, digits, dots and dashes, at most 64; not "latest".',
-        preserved,
-      });
-    }
-    return insertRun(tx, wanted, now, new_id);
-  });
+export function ensureRun(tx: Tx, wanted: string, now: number, new_id: () => string = () => newId('run')): string {
+  const known =
+    readRun(tx, wanted) ?? tx.get<RunRow>(`${SELECT_RUN} WHERE name = :wanted AND status = 'active'`, { wanted });
+  if (known?.status === 'active') return known.id;
+  const preserved = 'nothing was stored';
+  if (known) {
+    const message = `The run ${known.name} (${known.id}) is ${known.status}.`;
+    throw new AppError('refused', 'run_ended', message, { hint: 'Give the name of a new run.', preserved });
+  }
+  if (RUN_ID.test(wanted)) {
+    throw new AppError('not_found', 'run_not_found', `Run not found: ${wanted}`, {
+      hint: '`drover run list` shows all.',
+      preserved,
+    });
+  }
+  if (!NAME.test(wanted) || wanted === 'latest') {
+    throw new AppError('usage', 'run_name_invalid', `Not usable as the name of a run: ${JSON.stringify(wanted)}`, {
+      hint: 'Lowercase letters, digits, dots and dashes, at most 64; not "latest".',
+      preserved,
+    });
+  }
+  return insertRun(tx, wanted, now, new_id);
 }

@@ -2,6 +2,7 @@ import { AppError } from '../model/error.ts';
 import { isTerminal, type SessionRow, type SessionState } from '../model/session.ts';
 import { appendEvent } from './event.ts';
 import { insertMail, type MailDraft } from './mail.ts';
+import { ensureRun } from './run.ts';
 import type { Params, Store, Tx } from './store.ts';
 
 /** Columns of a new session; the rest have defaults. */
@@ -66,13 +67,16 @@ export interface SlingLimits {
  * Stores a session as `queued` with its brief as first mail, in one transaction (E-008, ARCHITECTURE §5 sling).
  *
  * A taken `name` of a live session gets `-2`, `-3` … unless the person chose it (`name_taken`); an id that exists is
- * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children` (all 3).
+ * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children`, for a successor also `taken_over` and
+ * `turn_still_ending` (all 3), and for a run what `ensureRun` throws.
  */
 export async function insertSession(
   store: Store,
   input: {
     draft: NewSession;
     brief: Omit<MailDraft, 'to_id' | 'to_name'>;
+    /** Name or id of a run; it wins over the draft's. */
+    run?: string | undefined;
     is_name_chosen: boolean;
     limits: SlingLimits;
     new_id: () => string;
@@ -81,14 +85,16 @@ export async function insertSession(
 ): Promise<SessionRow> {
   return store.write((tx) => {
     if (input.draft.parent_id !== null) checkParent(tx, input.draft.parent_id, input.limits);
+    if (input.draft.recovered_from !== null) checkSuccession(tx, input.draft.recovered_from, input.draft.worktree_path);
     const name = freeName(tx, input.draft.name, input.is_name_chosen);
+    const run_id = input.run === undefined ? input.draft.run_id : ensureRun(tx, input.run, input.now);
     let row: SessionRow | null = null;
     for (let id = input.draft.id; row === null; id = input.new_id()) {
       row = tx.get<SessionRow>(
         `INSERT INTO sessions (${NEW_COLUMNS.join(', ')}, state, created_at, updated_at)
          VALUES (${NEW_COLUMNS.map((column) => `:${column}`).join(', ')}, 'queued', :now, :now)
          ON CONFLICT (id) DO NOTHING RETURNING *`,
-        { ...pick(input.draft), id, name, now: input.now },
+        { ...pick(input.draft), id, name, run_id, now: input.now },
       );
     }
     tx.run(
@@ -133,6 +139,31 @@ function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {
       preserved: 'nothing was stored',
     });
   }
+}
+
+/**
+ * One owner per worktree and conversation (ARCHITECTURE §1): nobody takes up the work of an ended session while another
+ * has it, or while its last processes are not proven gone. Throws `taken_over`, `turn_still_ending` (3).
+ */
+export function checkSuccession(tx: Tx, ended_id: string, worktree_path: string | null): void {
+  const open = tx.get('SELECT 1 FROM turns WHERE session_id = :ended_id AND ended_at IS NULL', { ended_id });
+  if (open !== null) {
+    throw new AppError('refused', 'turn_still_ending', 'The last turn of this session is still being ended.', {
+      hint: 'Try again in a moment.',
+      preserved: 'nothing was changed',
+    });
+  }
+  const owner = tx.get<{ name: string; id: string }>(
+    `SELECT name, id FROM sessions
+     WHERE ended_at IS NULL AND id <> :ended_id AND (recovered_from = :ended_id OR worktree_path = :worktree_path) LIMIT 1`,
+    { ended_id, worktree_path },
+  );
+  if (owner === null) return;
+  throw new AppError('refused', 'taken_over', `${owner.name} (${owner.id}) has taken over this work and is at it.`, {
+    hint: 'Write to that session, or stop it first.',
+    preserved: 'nothing was changed',
+    recovery_commands: [`drover show ${owner.name}`],
+  });
 }
 
 function freeName(tx: Tx, wanted: string, isChosen: boolean): string {

@@ -73,6 +73,7 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
       has_evidence: turn.terminal_mail > 0 && turn.result_ok === 1,
       attempt: session.attempt,
       max_attempts: input.max_attempts,
+      limited_in_row: limitedInRow(tx, session.id, turn.turn),
       limit,
       now: input.now,
       backoff_ms: input.backoff_ms,
@@ -82,6 +83,14 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
     const moved = applySettlement(tx, { session, turn, verdict, settlement, input });
     return { session: readSession(tx, session.id) ?? session, verdict, settlement, moved };
   });
+}
+
+function limitedInRow(tx: Tx, session_id: string, turn: number): number {
+  const last = tx.get<{ turn: number | null }>(
+    "SELECT max(turn) AS turn FROM turns WHERE session_id = :session_id AND turn < :turn AND outcome <> 'limited'",
+    { session_id, turn },
+  );
+  return turn - 1 - (last?.turn ?? 0);
 }
 
 /** Facts that only the exit tells (exit codes, standard error) join the turn before it is judged. */

@@ -26,6 +26,7 @@ export type SessionPatch = Partial<
     | 'resume_count'
     | 'death_no'
     | 'is_reminded'
+    | 'contract_met_at'
     | 'next_turn_at'
     | 'interrupt_reason'
     | 'token_hash'

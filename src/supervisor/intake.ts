@@ -1,4 +1,5 @@
 import type { Clock } from '../model/clock.ts';
+import { AppError } from '../model/error.ts';
 import { type IngestInput, ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import type { RunningTurn } from './running.ts';
@@ -38,7 +39,7 @@ export class Intake {
     let found: Found[] = [];
     let bytes = 0;
     for (const turn of turns) {
-      const batch = turn.read(this.#clock.now(), final);
+      const batch = this.#read(turn, final);
       if (batch === null) continue;
       found.push({ turn, batch });
       bytes += batch.to_offset - batch.from_offset;
@@ -49,6 +50,21 @@ export class Intake {
       bytes = 0;
     }
     if (found.length > 0) await this.#write(found);
+  }
+
+  /**
+   * A stream that cannot be read is the trouble of one turn and must not keep the others waiting. What is gone for good
+   * counts as read to its end; anything else is tried again at the next look, and at the end until it works.
+   */
+  #read(turn: RunningTurn, final: boolean): IngestInput | null {
+    try {
+      return turn.read(this.#clock.now(), final);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (final && error.code !== 'file_not_found' && error.code !== 'file_shrank') throw error;
+      turn.dirty = false;
+      return null;
+    }
   }
 
   async #write(found: readonly Found[]): Promise<void> {

@@ -1,5 +1,4 @@
 import { findHarness } from '../harness/registry.ts';
-import { AppError } from '../model/error.ts';
 import { isInFlight } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { endTree, knownHarness, launcherOf, settle } from '../session/end.ts';
@@ -20,8 +19,10 @@ import {
 } from '../store/turn.ts';
 import { watchDirectory } from '../sys/tail.ts';
 import { readExit } from '../sys/turn-files.ts';
-import { judge } from '../watchdog/judge.ts';
+import { judge, type Verdict } from '../watchdog/judge.ts';
+import { blaming, passing } from './failure.ts';
 import { Intake } from './intake.ts';
+import { Naps } from './naps.ts';
 import { factsOf, isProcessGone, wasNeverStarted } from './observe.ts';
 import { RunningTurn } from './running.ts';
 
@@ -36,6 +37,8 @@ const POLL_MS = 500;
 const GAP_MS = 5_000;
 /** A turn is looked at without an event once in this many polls; of a child of ours we are told when it ends. */
 const SWEEP = { adopted: 6, child: 24 };
+/** Open turns that nobody follows are looked for once in this many polls. */
+const ADOPT_POLLS = 18;
 const MAX_STARTS = 4;
 
 export interface LoopOptions {
@@ -61,7 +64,7 @@ export class SupervisorLoop {
   readonly #waiting = new Set<string>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #stop = new AbortController();
-  #naps = new Set<{ until: 'ring' | 'news'; end: AbortController }>();
+  readonly #naps: Naps;
   #wantsSync = true;
   #isDirty = false;
   /** The last look did not reach the end of every stream. */
@@ -77,6 +80,7 @@ export class SupervisorLoop {
   constructor(options: LoopOptions) {
     this.#options = options;
     this.#deps = options.deps;
+    this.#naps = new Naps(options.deps.clock);
     this.#intake = new Intake(options.ingest_store, options.deps.clock);
     this.#awakeSince = options.deps.clock.now();
     this.#lastPollAt = this.#awakeSince;
@@ -89,20 +93,13 @@ export class SupervisorLoop {
   /** Somebody rang: look at the database now. */
   ring(): void {
     this.#wantsSync = true;
-    for (const nap of this.#naps) nap.end.abort();
+    this.#naps.end('ring');
   }
 
   /** A stream has grown. */
   #news(): void {
     this.#isDirty = true;
-    for (const nap of this.#naps) if (nap.until === 'news') nap.end.abort();
-  }
-
-  async #nap(ms: number, until: 'ring' | 'news'): Promise<void> {
-    const nap = { until, end: new AbortController() };
-    this.#naps.add(nap);
-    await this.#deps.clock.sleep(ms, nap.end.signal);
-    this.#naps.delete(nap);
+    this.#naps.end('news');
   }
 
   /** Ends the loop; running turns go on without us. */
@@ -116,7 +113,7 @@ export class SupervisorLoop {
     await this.#adoptAll();
     while (!this.#stop.signal.aborted && this.#fatal === null) {
       if (this.#isDirty) {
-        if (!this.#wantsSync) await this.#nap(this.#rest(), 'ring');
+        if (!this.#wantsSync) await this.#naps.take(this.#rest(), 'ring');
         await this.#guard('ingest', () => this.#flush());
       }
       if (this.#wantsSync) await this.#guard('sync', () => this.#sync());
@@ -143,8 +140,9 @@ export class SupervisorLoop {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      this.#options.log(`${what}: ${error.code}: ${error.message}`);
+      const failure = passing(error);
+      if (failure === null) throw error;
+      this.#options.log(`${what}: ${failure.code}: ${failure.message}`);
       await this.#deps.clock.sleep(POLL_MS, this.#stop.signal);
       this.#wantsSync = true;
     }
@@ -156,7 +154,7 @@ export class SupervisorLoop {
     const due = await nextDueAt(this.#deps.store);
     const untilDue = due === null ? POLL_MS : due - this.#deps.clock.now();
     if (this.#isDirty || this.#wantsSync) return;
-    await this.#nap(Math.max(1, Math.min(untilPoll, untilDue, POLL_MS)), 'news');
+    await this.#naps.take(Math.max(1, Math.min(untilPoll, untilDue, POLL_MS)), 'news');
     if (due !== null && due <= this.#deps.clock.now()) this.#wantsSync = true;
   }
 
@@ -182,6 +180,7 @@ export class SupervisorLoop {
     const version = this.#deps.store.dataVersion();
     if (version !== this.#dataVersion) this.#wantsSync = true;
     this.#dataVersion = version;
+    if (this.#polls % ADOPT_POLLS === 0) await this.#adoptAll();
     let i = 0;
     for (const turn of this.#running.values()) {
       if (turn.phase === 'running')
@@ -197,22 +196,30 @@ export class SupervisorLoop {
       turn.dirty = true;
       this.#isDirty = true;
     }
-    const config = await this.#deps.config_for(turn.session.repo_root);
-    const verdict = judge(factsOf(turn, { closely, awake_since: this.#awakeSince }), config, now);
+    let verdict = await this.#judge(turn, now, closely);
+    if (verdict.act === 'end' && turn.row.end_cause === null && verdict.cause !== 'log_limit') {
+      // The stream may hold news that the last batch did not; a verdict about silence needs the newest facts.
+      turn.dirty = true;
+      await this.#flush();
+      verdict = await this.#judge(turn, now, closely);
+    }
     if (verdict.act === 'settle') this.#end(turn);
     if (verdict.act === 'stall') {
       turn.isStalled = true;
       await stallTurn(this.#deps.store, { session_id: turn.key, turn: turn.row.turn, evidence: verdict.evidence, now });
     }
     if (verdict.act === 'end' && verdict.cause !== null) {
-      // The stream may hold news that the last batch did not; a verdict about silence needs the newest facts.
-      if (turn.dirty) await this.#flush();
       const cause = verdict.cause;
       if (turn.row.end_cause === null)
         await markEndCause(this.#deps.store, { session_id: turn.key, turn: turn.row.turn }, cause);
       this.#options.log(`${turn.session.name} turn ${turn.row.turn}: ${verdict.evidence}`);
       this.#end(turn);
     }
+  }
+
+  async #judge(turn: RunningTurn, now: number, closely: boolean): Promise<Verdict> {
+    const config = await this.#deps.config_for(turn.session.repo_root);
+    return judge(factsOf(turn, { closely, awake_since: this.#awakeSince }), config, now);
   }
 
   /** Reads on in every stream that has grown. */
@@ -249,10 +256,17 @@ export class SupervisorLoop {
   #begin(session_id: string): void {
     this.#starting.add(session_id);
     this.#task(session_id, async () => {
+      // Without this, a session that has to wait for a slot would be tried again at once, for ever.
+      let isWaiting = true;
       try {
-        // Without this, a session that has to wait for a slot would be tried again at once, for ever.
-        if ((await this.#start(session_id)) === 'wait') this.#waiting.add(session_id);
+        isWaiting = (await blaming(this.#deps, session_id, () => this.#start(session_id))) === 'wait';
+      } catch (error) {
+        const failure = passing(error);
+        if (failure === null) throw error;
+        // Not here and again: it would keep others from starting meanwhile. What was claimed is found by `#adoptAll`.
+        this.#options.log(`${session_id}: ${failure.code}: ${failure.message}`);
       } finally {
+        if (isWaiting) this.#waiting.add(session_id);
         this.#starting.delete(session_id);
         this.ring();
       }
@@ -261,7 +275,9 @@ export class SupervisorLoop {
 
   async #start(session_id: string): Promise<'started' | 'failed' | 'wait'> {
     const row = await getSession(this.#deps.store, session_id);
-    if (row === null || !(await ensureWorktree(this.#deps, row))) return 'wait';
+    if (row === null) return 'wait';
+    const { max_live_sessions } = await this.#deps.config_for(row.repo_root);
+    if (this.#running.size >= max_live_sessions || !(await ensureWorktree(this.#deps, row))) return 'wait';
     const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
     if (start.started === null) return start.why === 'none' ? 'wait' : 'failed';
     await this.#follow(start.started);
@@ -337,22 +353,29 @@ export class SupervisorLoop {
       try {
         return await work();
       } catch (error) {
-        if (!(error instanceof AppError)) {
+        const failure = passing(error);
+        if (failure === null) {
           this.#fatal = error;
           this.stop();
           return;
         }
-        this.#options.log(`${key}: ${error.code}: ${error.message}`);
+        this.#options.log(`${key}: ${failure.code}: ${failure.message}`);
         await this.#deps.clock.sleep(POLL_MS, this.#stop.signal);
       }
     }
   }
 
-  /** Takes over the turns that were in flight when the last supervisor ended (C-10). */
+  /**
+   * Takes over the turns in flight that nobody follows: those of the last supervisor (C-10), and those that a failure of
+   * ours left between claim and launch, or between launch and following.
+   */
   async #adoptAll(): Promise<void> {
-    for (const open of await openTurns(this.#deps.store)) await this.#adopt(open);
+    for (const open of await openTurns(this.#deps.store)) {
+      const { id } = open.session;
+      if (this.#running.has(id) || this.#starting.has(id)) continue;
+      await this.#guard('adopt', () => blaming(this.#deps, id, () => this.#adopt(open)));
+    }
   }
-
   async #adopt(open: OpenTurn): Promise<void> {
     const { session, turn: row } = open;
     if (wasNeverStarted(row) && isInFlight(session.state) && row.end_cause === null) {

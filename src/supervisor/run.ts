@@ -1,5 +1,5 @@
 import type { Clock } from '../model/clock.ts';
-import type { Config } from '../model/config.ts';
+import { type Config, DEFAULT_CONFIG } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths, projectConfigPath, userConfigPath } from '../model/home.ts';
 import { loadConfig } from '../session/config.ts';
@@ -12,7 +12,7 @@ import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
 import { onSignal } from '../sys/signals.ts';
-import { listen } from '../sys/socket.ts';
+import { type Doorbell, listen } from '../sys/socket.ts';
 import { SupervisorLoop } from './loop.ts';
 
 export interface SupervisorOptions {
@@ -68,12 +68,19 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(options) };
-  const loop = new SupervisorLoop({ deps, ingest_store, lease_fence, is_owner, log });
-  const doorbell = await listen(
-    homePaths.socket(home),
-    (line) => answer(line, loop, options),
-    (error) => log(`doorbell: ${error}`),
-  );
+  const loop: SupervisorLoop = new SupervisorLoop({
+    deps,
+    ingest_store,
+    lease_fence,
+    is_owner: () => {
+      const isOurs = is_owner();
+      if (isOurs) doorbell.tend();
+      return isOurs;
+    },
+    log,
+  });
+  const doorbell = new Bell(homePaths.socket(home), (line) => answer(line, loop, options), log);
+  await doorbell.hang();
   const signals = onSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => loop.stop());
   log(`supervisor ${self.pid} of ${home}, lease ${lease_fence}`);
   options.on_ready?.();
@@ -85,6 +92,41 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     ingest_store.close();
     store.close();
     gate.close();
+  }
+}
+
+/** The doorbell, hung again when somebody took it away: callers that nobody answers would think that nobody is at home. */
+class Bell {
+  readonly #path: string;
+  readonly #answer: (line: string) => string;
+  readonly #log: (line: string) => void;
+  #bell: Doorbell | null = null;
+  #isHanging = false;
+
+  constructor(path: string, answer: (line: string) => string, log: (line: string) => void) {
+    this.#path = path;
+    this.#answer = answer;
+    this.#log = log;
+  }
+
+  async hang(): Promise<void> {
+    this.#bell = await listen(this.#path, this.#answer, (error) => this.#log(`doorbell: ${error}`));
+  }
+
+  tend(): void {
+    if (this.#isHanging || this.#bell === null || this.#bell.isReachable()) return;
+    this.#isHanging = true;
+    this.#bell.close();
+    this.#log('the doorbell is gone, hanging it again');
+    void this.hang()
+      .catch((error) => this.#log(`doorbell: ${error}`))
+      .finally(() => {
+        this.#isHanging = false;
+      });
+  }
+
+  close(): void {
+    this.#bell?.close();
   }
 }
 
@@ -102,8 +144,9 @@ function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions):
 }
 
 /**
- * Settings per repository, read again when a file changed. A file that is broken while we run keeps the last good
- * settings: work that was accepted goes on, and whoever slings next is told.
+ * Settings per repository, read again when a file changed. A file that is broken keeps the last good settings,
+ * or lets those of the user or the defaults stand in: work that was accepted goes on, one repository's file is no other's
+ * trouble, and whoever slings next is told.
  */
 function cachedConfig({ clock, env, log }: SupervisorOptions): Deps['config_for'] {
   const cache = new Map<string, { stamp: string; config: Config; looked_at: number }>();
@@ -121,10 +164,20 @@ function cachedConfig({ clock, env, log }: SupervisorOptions): Deps['config_for'
       cache.set(repo_root, { stamp, config, looked_at });
       return config;
     } catch (error) {
-      if (known === undefined || !(error instanceof AppError)) throw error;
-      log(`config: ${error.message} (keeping the settings from before)`);
-      cache.set(repo_root, { stamp, config: known.config, looked_at });
-      return known.config;
+      if (!(error instanceof AppError)) throw error;
+      const config = known?.config ?? (await ofUser(env));
+      log(`config: ${error.message} (${known ? 'keeping the settings from before' : 'going on without it'})`);
+      cache.set(repo_root, { stamp, config, looked_at });
+      return config;
     }
   };
+}
+
+async function ofUser(env: Record<string, string | undefined>): Promise<Config> {
+  try {
+    return await loadConfig(env, null);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return DEFAULT_CONFIG;
+  }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, type Stats, statSync } from 'node:fs';
 import { errnoOf, systemError } from './errno.ts';
 
 /** Names in a directory, sorted; `[]` when it does not exist. */
@@ -16,15 +16,27 @@ export function fileExists(path: string): boolean {
 }
 
 export function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return statOf(path)?.isDirectory() ?? false;
 }
 
 /** 0 when there is no file. */
 export function fileSize(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  return statOf(path)?.size ?? 0;
 }
 
 /** Modification time in ms, 0 when there is no file. */
 export function modifiedAt(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return statOf(path)?.mtimeMs ?? 0;
+}
+
+/** What cannot be reached (a loop of links, a closed directory, a name that is too long) is as good as absent. */
+const UNREACHABLE = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'ENAMETOOLONG'];
+
+function statOf(path: string): Stats | null {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) ?? null;
+  } catch (error) {
+    if (UNREACHABLE.includes(errnoOf(error))) return null;
+    throw systemError(error, `look at ${path}`);
+  }
 }

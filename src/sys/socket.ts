@@ -10,6 +10,8 @@ import { errnoOf, systemError } from './errno.ts';
  * the file is where the path says. So no second place (/tmp, XDG_RUNTIME_DIR) has to be agreed on by both sides.
  */
 export interface Doorbell {
+  /** False when the socket file was removed or replaced: nobody can find us then. */
+  isReachable(): boolean;
   close(): void;
 }
 
@@ -54,8 +56,11 @@ export async function listen(
       },
     });
     chmodSync(path, 0o600);
-    const mine = statSync(path).ino;
-    return { close: () => closeServer(server, path, mine) };
+    const mine = inodeAt(path) ?? 0;
+    return {
+      isReachable: () => inodeAt(path) === mine,
+      close: () => closeServer(server, path, mine),
+    };
   } catch (error) {
     throw systemError(error, `listen at ${path}`);
   }
@@ -129,7 +134,11 @@ function lineCollector(
 }
 
 function closeServer(server: { stop(closeActive?: boolean): void }, path: string, inode: number): void {
-  const { ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  const isOurs = inodeAt(path) === inode;
   server.stop(true);
-  if (ino === inode) rmSync(path, { force: true });
+  if (isOurs) rmSync(path, { force: true });
+}
+
+function inodeAt(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }

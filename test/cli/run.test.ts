@@ -8,8 +8,9 @@ test('run list, current, show and complete (O-78)', async () => {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
-  const id = await ensureRun(world.store, 'nightly', world.clock.now());
-  await ensureRun(world.store, 'weekly', world.clock.now() - 60_000);
+  const now = world.clock.now();
+  const id = await world.store.write((tx) => ensureRun(tx, 'nightly', now));
+  await world.store.write((tx) => ensureRun(tx, 'weekly', now - 60_000));
   const session = await seedSession(world, { run_id: id, name: 'worker' });
   const list = await bench.json<{ runs: RunRow[] }>(['run', 'list']);
   expect(list.runs.map((run) => [run.name, run.status, run.agent_count])).toEqual([

@@ -2,8 +2,8 @@ import { beforeAll, expect, test } from 'bun:test';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, droverBench } from '../support/drover.ts';
-import { tempDir } from '../support/temp.ts';
 import { counts, peek, promptOf, refused, rehearse, sessionOf, untilState } from '../support/peek.ts';
+import { tempDir } from '../support/temp.ts';
 
 const MB = 1024 * 1024;
 
@@ -109,7 +109,19 @@ test('names: two alike, reserved ones and those that are no file name are refuse
   await rehearse(bench, 'twin', { turns: [[{ wait_for_file: hold }]] });
   const error = await refused(bench, sling('--name', 'twin', 'x'), [3, 'name_taken']);
   expect(error.recovery_commands).toEqual(['drover show twin']);
-  for (const name of ['latest', 'operator', 'drover', 'parent', 'agent-1', 'Big', 'a/b', '..', '-x', '', 'x'.repeat(65)])
+  for (const name of [
+    'latest',
+    'operator',
+    'drover',
+    'parent',
+    'agent-1',
+    'Big',
+    'a/b',
+    '..',
+    '-x',
+    '',
+    'x'.repeat(65),
+  ])
     await refused(bench, sling(`--name=${name}`, 'x'), [2, 'name_invalid']);
   writeFileSync(hold, '');
   await untilState(bench, 'twin', 'completed');

@@ -88,8 +88,12 @@ export class RealHarness {
     await this.#bench?.down();
     await this.#server?.stop();
     if (this.#home === null) return;
-    await assertNoLeaks(this.home, 5_000);
-    this.#home.remove();
+    try {
+      await assertNoLeaks(this.home, 5_000);
+    } finally {
+      for (const { pid } of leaksOf(this.home)) process.kill(pid, 'SIGKILL');
+      this.#home.remove();
+    }
   }
 
   get bench(): Bench {

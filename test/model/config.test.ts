@@ -248,3 +248,38 @@ describe('the defaults, the schema and templates/config.yaml say the same', () =
     expect(checkConfig(Bun.YAML.parse(template), 'project')).toEqual({ file: {}, issues: [], warnings: [] });
   });
 });
+
+describe('what a repository may not reach by way of the user (docs/adr/0007)', () => {
+  const user = (raw: unknown) => checkConfig(raw, 'user').file;
+  const project = (raw: unknown) => checkConfig(raw, 'project').file;
+
+  test('a profile of the user is not replaced by one of the same name', () => {
+    const merged = mergeConfig(
+      user({ profiles: { careful: { disallowed_tools: ['Bash'] } } }),
+      project({ profiles: { careful: { model: 'opus' } } }),
+    );
+    expect(merged.profiles.careful).toMatchObject({ disallowed_tools: ['Bash'], model: null });
+  });
+
+  test('loose permissions of a user profile are neither inherited nor chosen', () => {
+    const loose = user({ profiles: { free: { permission_mode: 'bypassPermissions' } } });
+    expect(() => mergeConfig(loose, null)).not.toThrow();
+    expect(() => mergeConfig(loose, project({ default_profile: 'free' }))).toThrow('bypassPermissions');
+    expect(() => mergeConfig(loose, project({ profiles: { mine: { inherits: 'free' } } }))).toThrow(
+      'bypassPermissions',
+    );
+    expect(() => mergeConfig(user({ ...loose, default_profile: 'free' }), project({ max_depth: 1 }))).not.toThrow();
+  });
+
+  test('limits are lowered, never raised', () => {
+    const lowered = mergeConfig(user({ max_live_sessions: 4 }), project({ max_live_sessions: 2, max_children: 99 }));
+    expect([lowered.max_live_sessions, lowered.max_children]).toEqual([2, DEFAULT_CONFIG.max_children]);
+    expect(mergeConfig(user({ max_live_sessions: 4 }), project({ max_live_sessions: 9 })).max_live_sessions).toBe(4);
+    expect(mergeConfig(user({ max_live_sessions: 40 }), null).max_live_sessions).toBe(40);
+  });
+
+  test('what only the user may say is refused beside other mistakes, all at once', () => {
+    const { issues } = checkConfig({ harness_runners: {}, trusted_repositories: ['/'], max_depth: -1 }, 'project');
+    expect(issues.map(({ path }) => path[0]).sort()).toEqual(['harness_runners', 'max_depth', 'trusted_repositories']);
+  });
+});

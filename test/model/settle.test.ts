@@ -20,6 +20,7 @@ const FACTS: SettleFacts = {
   has_evidence: false,
   attempt: 0,
   max_attempts: 3,
+  limited_in_row: 0,
   limit: null,
   now: NOW,
   backoff_ms: 1_000,
@@ -209,6 +210,7 @@ const facts: fc.Arbitrary<SettleFacts> = fc.record({
   has_evidence: fc.boolean(),
   attempt: fc.nat(10),
   max_attempts: fc.integer({ min: 1, max: 10 }),
+  limited_in_row: fc.integer({ min: 0, max: 100 }),
   limit: fc.option(
     fc.record({
       kind: fc.constantFrom('usage_limit' as const, 'rate_limit' as const, 'network' as const),
@@ -248,4 +250,23 @@ test('whatever happened: a legal step, a way on, and times that fit a column (AR
     }),
     { numRuns: 2_000 },
   );
+});
+
+test('a limit without a reset time is asked again ever more rarely, up to two hours', () => {
+  const verdict = { outcome: 'limited', reason: 'rate_limit' } as const;
+  const limit = {
+    kind: 'rate_limit',
+    status: 429,
+    message: '',
+    resets_at: null,
+    retry_after_ms: null,
+    final: true,
+  } as const;
+  const waits = [0, 1, 2, 50].map((limited_in_row) => {
+    const settled = settle({ ...FACTS, verdict, limit, limited_in_row });
+    return (settled.resume_at ?? 0) - FACTS.now;
+  });
+  expect(waits).toEqual([60_000, 120_000, 240_000, 7_200_000]);
+  const told = settle({ ...FACTS, verdict, limit: { ...limit, retry_after_ms: 5_000 }, limited_in_row: 9 });
+  expect((told.resume_at ?? 0) - FACTS.now).toBe(5_000);
 });

@@ -133,3 +133,21 @@ describe('a question', () => {
     expect((await row(world, child.id)).state).toBe('completed');
   });
 });
+
+test('mail to an ended session is refused with the verb that helps, for all recipients or none (CX-57)', async () => {
+  const { world, parent, child } = await family();
+  const send = (to: SessionRow[]) =>
+    sendMail(world.store, {
+      draft: NUDGE,
+      to: to.map(({ id, name }) => ({ id, name })),
+      sender: null,
+      is_terminal: false,
+      now: 5,
+    });
+  await stopSession(world.store, { session_id: child.id, actor: 'cli', reason: 'x', now: 4 });
+  const refusal = send([parent, child]);
+  await expect(refusal).rejects.toMatchObject({ code: 'recipient_ended', kind: 'refused' });
+  await expect(refusal).rejects.toMatchObject({ details: { recovery_commands: ['drover resume kid'] } });
+  expect(await mailTo(world, parent.id, 'nudge')).toEqual([]);
+  expect(await send([parent])).toHaveLength(1);
+});

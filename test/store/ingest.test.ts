@@ -1,77 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import type { HarnessEvent } from '../../src/model/harness.ts';
-import type { SessionRow } from '../../src/model/session.ts';
-import type { TurnRow } from '../../src/model/turn.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
-import { type IngestInput, ingest } from '../../src/store/ingest.ts';
-import { getSession } from '../../src/store/session.ts';
-import { getTurn, markEndCause, stallTurn } from '../../src/store/turn.ts';
-import {
-  endTurn,
-  feedTurn,
-  seedSession,
-  type TakenTurn,
-  type TestStore,
-  takeTurn,
-  testStore,
-} from '../support/store.ts';
+import { ingest } from '../../src/store/ingest.ts';
+import { markEndCause, stallTurn } from '../../src/store/turn.ts';
+import { endTurn, feedTurn, seedSession, type TestStore, takeTurn } from '../support/store.ts';
 import { otherProcesses } from './process.ts';
-
-const tokens = (input_tokens: number, output_tokens = 0) => ({
-  input_tokens,
-  output_tokens,
-  cache_read_tokens: 0,
-  cache_write_tokens: 0,
-  reasoning_tokens: 0,
-});
-const usage = (mode: 'add' | 'turn' | 'thread', input: number, output = 0): HarnessEvent => ({
-  type: 'usage',
-  mode,
-  tokens: tokens(input, output),
-});
-const session = (id: string): HarnessEvent => ({ type: 'session', native_session_id: id, model: null, version: null });
-const result = (ok: boolean, text = '', model_turns: number | null = 1): HarnessEvent => ({
-  type: 'result',
-  ok,
-  reason: ok ? 'completed' : 'error',
-  text,
-  model_turns,
-  denials: [],
-});
-
-function batch(
-  taken: TakenTurn,
-  from: number,
-  events: (HarnessEvent[] | null)[],
-  more: Partial<IngestInput> = {},
-): IngestInput {
-  const lines = events.map((each, i) => ({ offset: from + i, end: from + i + 1, events: each }));
-  const key = {
-    session_id: taken.session.id,
-    turn: taken.turn.turn,
-    from_offset: from,
-    to_offset: from + events.length,
-  };
-  return { ...key, lines, oversize: 0, now: 5_000, ...more };
-}
-
-async function started(): Promise<{
-  world: TestStore;
-  taken: TakenTurn;
-  rows: () => Promise<{ session: SessionRow; turn: TurnRow }>;
-}> {
-  const world = await testStore();
-  const { id } = await seedSession(world);
-  const taken = await takeTurn(world, id);
-  const rows = async () => {
-    const row = await getSession(world.store, id);
-    const turn = await getTurn(world.store, id, taken.turn.turn);
-    if (row === null || turn === null) throw new Error('gone');
-    return { session: row, turn };
-  };
-  return { world, taken, rows };
-}
+import { batch, result, session, started, usage } from './stream.ts';
 
 const events = async (world: TestStore, id: string) =>
   (await listEvents(world.store, { session_id: id })).filter(
@@ -149,103 +84,6 @@ describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
     expect(check).toEqual({ integrity_check: 'ok' });
   }, 30_000);
 });
-
-describe('usage (I18)', () => {
-  test('add counts up, over batches and turns', async () => {
-    const { world, taken, rows } = await started();
-    await feedTurn(world, taken, [usage('add', 3, 1), usage('add', 4, 1)]);
-    await feedTurn(world, taken, [usage('add', 5)]);
-    expect((await rows()).turn).toMatchObject({ input_tokens: 12, output_tokens: 2 });
-    await endTurn(world, taken, { ok: false });
-    const second = await takeTurn(world, taken.session.id);
-    await feedTurn(world, second, [usage('add', 100)]);
-    expect((await rows()).session).toMatchObject({ input_tokens: 112, output_tokens: 2 });
-  });
-
-  test('turn replaces: the total of this process so far', async () => {
-    const { world, taken, rows } = await started();
-    await feedTurn(world, taken, [usage('turn', 10, 2)]);
-    await feedTurn(world, taken, [usage('turn', 25, 4), usage('turn', 30, 5)]);
-    expect((await rows()).turn).toMatchObject({ input_tokens: 30, output_tokens: 5 });
-    await endTurn(world, taken, { ok: false });
-    await feedTurn(world, await takeTurn(world, taken.session.id), [usage('turn', 7)]);
-    expect((await rows()).session).toMatchObject({ input_tokens: 37, output_tokens: 5 });
-  });
-
-  test('thread is the total of the conversation: a resumed turn counts only what is new', async () => {
-    const { world, taken, rows } = await started();
-    await feedTurn(world, taken, [session('t1'), usage('thread', 100, 10)]);
-    await feedTurn(world, taken, [usage('thread', 150, 12)]);
-    expect((await rows()).turn).toMatchObject({ input_tokens: 150, output_tokens: 12 });
-    await crash(world, taken);
-    const second = await takeTurn(world, taken.session.id);
-    expect(second.turn.native_session_before).toBe('t1');
-    await feedTurn(world, second, [session('t1'), usage('thread', 150, 12)]);
-    await feedTurn(world, second, [usage('thread', 180, 20), usage('thread', 190, 21)]);
-    expect(await getTurn(world.store, taken.session.id, 2)).toMatchObject({ input_tokens: 40, output_tokens: 9 });
-    await crash(world, second);
-    const third = await takeTurn(world, taken.session.id);
-    await feedTurn(world, third, [session('t1')]);
-    await crash(world, third);
-    const fourth = await takeTurn(world, taken.session.id);
-    await feedTurn(world, fourth, [session('t1'), usage('thread', 200, 21)]);
-    expect(await getTurn(world.store, taken.session.id, 4)).toMatchObject({ input_tokens: 10, output_tokens: 0 });
-    expect((await rows()).session).toMatchObject({ input_tokens: 200, output_tokens: 21 });
-  });
-
-  test('thread: another conversation counts from zero, in one batch or in two', async () => {
-    for (const batches of [[[session('t2'), usage('thread', 30)]], [[session('t2')], [usage('thread', 30)]]]) {
-      const { world, taken, rows } = await started();
-      await feedTurn(world, taken, [session('t1'), usage('thread', 100)]);
-      await crash(world, taken);
-      const second = await takeTurn(world, taken.session.id);
-      for (const each of batches) await feedTurn(world, second, each);
-      await feedTurn(world, second, [usage('thread', 45)]);
-      expect(await getTurn(world.store, taken.session.id, 2)).toMatchObject({ input_tokens: 45 });
-      await crash(world, second);
-      await feedTurn(world, await takeTurn(world, taken.session.id), [session('t2'), usage('thread', 50)]);
-      expect((await rows()).session).toMatchObject({ input_tokens: 150, native_session_id: 't2' });
-    }
-  });
-
-  test('cost: unknown is null; add counts up, turn replaces', async () => {
-    const { world, taken, rows } = await started();
-    const cost = (mode: 'add' | 'turn', cost_micros: number): HarnessEvent => ({ type: 'cost', mode, cost_micros });
-    await feedTurn(world, taken, [usage('add', 1)]);
-    expect((await rows()).session.cost_micros).toBeNull();
-    await feedTurn(world, taken, [cost('turn', 500)]);
-    await feedTurn(world, taken, [cost('turn', 700)]);
-    expect((await rows()).session.cost_micros).toBe(700);
-    await endTurn(world, taken, { ok: false });
-    const second = await takeTurn(world, taken.session.id);
-    await feedTurn(world, second, [cost('add', 30), cost('add', 40)]);
-    await feedTurn(world, second, [cost('add', 0)]);
-    expect((await rows()).session.cost_micros).toBe(770);
-    expect(await getTurn(world.store, taken.session.id, 2)).toMatchObject({ cost_micros: 70 });
-  });
-});
-
-/** Ends a turn without saying anything more. */
-async function crash(world: TestStore, taken: TakenTurn): Promise<void> {
-  const { settleTurn } = await import('../../src/store/settle.ts');
-  const draft = {
-    session_id: taken.session.id,
-    turn: taken.turn.turn,
-    exit: { code: 1, signal: null },
-    tree_empty: true,
-    survivors: 0,
-    exit_events: [],
-  };
-  const limits = {
-    has_contract: false,
-    is_persistent: false,
-    contract_hint: '',
-    max_attempts: 9,
-    backoff_ms: 0,
-    backoff_cap_ms: 0,
-  };
-  expect(await settleTurn(world.store, { ...draft, ...limits, now: world.clock.now() })).not.toBeNull();
-}
 
 describe('the native session id', () => {
   test('is pinned by the first event that names it (O-34)', async () => {

@@ -1,11 +1,14 @@
 import { expect, test } from 'bun:test';
 import { newId } from '../../src/model/id.ts';
 import { openStore } from '../../src/store/open.ts';
-import { activeRun, completeRun, ensureRun, findRun, listRuns } from '../../src/store/run.ts';
+import { activeRun, completeRun, ensureRun as ensureRunIn, findRun, listRuns } from '../../src/store/run.ts';
 import type { Store } from '../../src/store/store.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { endTurn, seedSession, takeTurn, testStore } from '../support/store.ts';
 import { tempDir } from '../support/temp.ts';
+
+const ensureRun = (store: Store, wanted: string, now: number, new_id?: () => string) =>
+  store.write((tx) => ensureRunIn(tx, wanted, now, new_id));
 
 /** Starts a run under an id of the test's choice. */
 const createRun = (store: Store, run: { id: string; name: string; now: number }) =>

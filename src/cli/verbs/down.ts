@@ -9,13 +9,14 @@ import { printJson } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 
 const WAIT_MS = 10_000;
+const RING_EVERY = 10;
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     command.action(async () => {
       const reply = await ring(context.home, 'down');
       const running = reply === null ? 0 : ((JSON.parse(reply) as { running?: number }).running ?? 0);
-      await untilFree(homePaths.lock(context.home, 'supervisor'));
+      await untilFree(context.home);
       if (context.globals.json) printJson({ was_up: reply !== null, running });
       else if (reply === null) console.log('no supervisor was up');
       else
@@ -29,9 +30,11 @@ export const verb: Verb = {
   },
 };
 
-async function untilFree(lock: string): Promise<void> {
+/** Rings again and again: one that was just starting has the lock before it has a doorbell. */
+async function untilFree(home: string): Promise<void> {
   const deadline = systemClock.monotonic() + WAIT_MS;
-  while (isFlocked(lock)) {
+  for (let look = 1; isFlocked(homePaths.lock(home, 'supervisor')); look += 1) {
+    if (look % RING_EVERY === 0) await ring(home, 'down');
     if (systemClock.monotonic() > deadline) {
       throw new AppError('unavailable', 'supervisor_stuck', 'The supervisor did not stop.', {
         hint: '`drover ps` shows its pid; it may be killed at any time.',

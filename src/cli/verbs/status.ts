@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import { DEFAULT_CONFIG } from '../../model/config.ts';
+import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
-import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
+import { isInFlight, LIVE_STATES, type SessionRow } from '../../model/session.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
@@ -43,28 +45,44 @@ async function run(context: Context, options: Options): Promise<void> {
   }
 }
 
+function limitOf(text: string): number {
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit > 0) return limit;
+  throw new AppError('usage', 'usage', `--limit wants a whole number above 0, not ${JSON.stringify(text)}.`);
+}
+
 /** Live sessions and the most recent ended ones; everything with `--all`. */
 async function pick(store: Store | null, repo_root: string | null, options: Options): Promise<SessionRow[]> {
   if (store === null) return [];
-  if (options.all || options.limit) return listSessions(store, { repo_root, limit: Number(options.limit ?? 100_000) });
+  if (options.all || options.limit)
+    return listSessions(store, { repo_root, limit: limitOf(options.limit ?? '100000') });
   const live = await listSessions(store, { repo_root, states: LIVE_STATES });
   const recent = await listSessions(store, { repo_root, limit: RECENT });
   const ids = new Set(live.map((row) => row.id));
   return [...live, ...recent.filter((row) => !ids.has(row.id))].sort((a, b) => b.created_at - a.created_at);
 }
 
-/** What a person wants to know first: is it well? Computed from facts, never stored (MODEL: health is a verdict). */
-export function verdictOf(row: SessionRow): 'ok' | 'late' | 'dead' | 'held' | '-' {
-  if (row.state === 'stalled') return 'late';
+/**
+ * What a person wants to know first: is it well? Computed from facts when asked, never stored (ARCHITECTURE §3). The ages
+ * are the default thresholds of the watchdog: a read verb loads no settings.
+ */
+function verdictOf(row: SessionRow, now: number): 'ok' | 'late' | 'stuck' | 'dead' | 'held' | '-' {
   if (row.state === 'parked') return 'held';
   if (row.state === 'zombie') return 'dead';
-  return row.ended_at === null ? 'ok' : '-';
+  if (row.ended_at !== null) return '-';
+  if (!isInFlight(row.state)) return 'ok';
+  const silence = now - (row.last_activity_at ?? row.updated_at);
+  if (silence > DEFAULT_CONFIG.watchdog.zombie_ms) return 'stuck';
+  return row.state === 'stalled' || silence > DEFAULT_CONFIG.watchdog.stale_ms ? 'late' : 'ok';
 }
 
 function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): void {
   const isUp = isFlocked(homePaths.lock(context.home, 'supervisor'));
   if (context.globals.json) {
-    printJson({ supervisor_up: isUp, sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row) })) });
+    printJson({
+      supervisor_up: isUp,
+      sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row, systemClock.now()) })),
+    });
     return;
   }
   if (store === null || rows.length === 0) {
@@ -78,7 +96,7 @@ function print(context: Context, store: Store | null, rows: SessionRow[], option
   const lines = rows.map((row) => [
     paint('bold', clip(row.name, 40)),
     paintState(row.state),
-    verdictOf(row),
+    verdictOf(row, now),
     row.harness,
     String(row.turn),
     row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,

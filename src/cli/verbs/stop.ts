@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { DEFAULT_CONFIG } from '../../model/config.ts';
 import { AppError } from '../../model/error.ts';
 import type { SessionRow } from '../../model/session.ts';
 import { stop } from '../../session/control.ts';
@@ -94,12 +95,21 @@ async function endProcesses(deps: Deps, stopped: Stopped[]): Promise<void> {
         const turn = await getTurn(deps.store, one.row.id, one.ended.open_turn);
         if (turn === null || turn.ended_at !== null) return;
         if (deps.clock.monotonic() > deadline) {
-          const config = await deps.config_for(one.row.repo_root);
-          one.process_gone = (await endTree(deps, turn, config.turn.sigkill_delay_ms)).proven_empty;
+          one.process_gone = (await endTree(deps, turn, await graceOf(deps, one.row))).proven_empty;
           return;
         }
         await deps.clock.sleep(15);
       }
     }),
   );
+}
+
+/** Nor must a stop depend on settings that can be read. */
+async function graceOf(deps: Deps, row: SessionRow): Promise<number> {
+  try {
+    return (await deps.config_for(row.repo_root)).turn.sigkill_delay_ms;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return DEFAULT_CONFIG.turn.sigkill_delay_ms;
+  }
 }
