@@ -28,10 +28,10 @@ import { RunningTurn } from './running.ts';
 
 /**
  * Pause between two looks at busy streams: lets many small writes become one transaction. It grows with the price of a
- * look, so that looking takes at most a twentieth of our time, and shrinks to the least while we are behind.
+ * look, so that looking takes at most a fortieth of our time, and shrinks to the least while we are behind.
  */
 const REST_MS = { least: 1, normal: 20, most: 200 };
-const REST_PER_WORK = 20;
+const REST_PER_WORK = 40;
 const POLL_MS = 500;
 /** A poll that comes this much too late means we did not run: silence in between is nobody's fault. */
 const GAP_MS = 5_000;
@@ -72,6 +72,8 @@ export class SupervisorLoop {
   readonly #intake: Intake;
   #flushed = { at: 0, cost_ms: 0 };
   #dataVersion = -1;
+  /** What was due by then is started or waits for a slot; no timer helps it (a timer for it would never rest). */
+  #syncedAt = 0;
   #awakeSince: number;
   #polls = 0;
   #lastPollAt: number;
@@ -151,7 +153,7 @@ export class SupervisorLoop {
   async #wait(): Promise<void> {
     if (this.#isDirty || this.#wantsSync || this.#stop.signal.aborted) return;
     const untilPoll = this.#lastPollAt + POLL_MS - this.#deps.clock.now();
-    const due = await nextDueAt(this.#deps.store);
+    const due = await nextDueAt(this.#deps.store, this.#syncedAt);
     const untilDue = due === null ? POLL_MS : due - this.#deps.clock.now();
     if (this.#isDirty || this.#wantsSync) return;
     await this.#naps.take(Math.max(1, Math.min(untilPoll, untilDue, POLL_MS)), 'news');
@@ -168,6 +170,8 @@ export class SupervisorLoop {
     const now = this.#deps.clock.now();
     const gap = now - this.#lastPollAt;
     if (gap > GAP_MS || gap < -GAP_MS) this.#awakeSince = now;
+    // The clock went back, and with it perhaps what was thought to be due.
+    if (gap < 0) this.#wantsSync = true;
     this.#lastPollAt = now;
     this.#polls += 1;
     if (!this.#options.is_owner()) {
@@ -238,7 +242,8 @@ export class SupervisorLoop {
   async #sync(): Promise<void> {
     this.#wantsSync = false;
     const { store, clock } = this.#deps;
-    await releaseDue(store, clock.now(), 'supervisor');
+    this.#syncedAt = clock.now();
+    await releaseDue(store, this.#syncedAt, 'supervisor');
     for (const wanted of await turnsToEnd(store)) {
       const turn = this.#running.get(wanted.session_id);
       if (turn === undefined || turn.row.turn !== wanted.turn) continue;
@@ -248,7 +253,7 @@ export class SupervisorLoop {
     const free = MAX_STARTS - this.#starting.size;
     if (free <= 0) return;
     const known = this.#starting.size + this.#running.size + this.#waiting.size;
-    const ids = await dispatchable(store, clock.now(), free + known);
+    const ids = await dispatchable(store, this.#syncedAt, free + known);
     const fresh = ids.filter((id) => !this.#starting.has(id) && !this.#running.has(id) && !this.#waiting.has(id));
     for (const id of fresh.slice(0, free)) this.#begin(id);
   }

@@ -1,4 +1,4 @@
-import { closeSync, type FSWatcher, fstatSync, openSync, watch } from 'node:fs';
+import { closeSync, type FSWatcher, fstatSync, openSync, readSync, watch } from 'node:fs';
 import { AppError } from '../model/error.ts';
 import { systemError } from './errno.ts';
 import { readRange } from './files.ts';
@@ -32,12 +32,21 @@ export function openTail(path: string): Tail {
   }
 }
 
+/** Most looks find one short line: it is read into here first, which spares asking for the size. */
+const PEEK = Buffer.allocUnsafeSlow(16 * 1024);
+
 function readOpen(fd: number, offset: number, maxBytes: number): Buffer {
+  const wanted = Math.min(PEEK.length, maxBytes);
+  const n = readSync(fd, PEEK, 0, wanted, offset);
+  if (n === 0) checkSize(fd, offset);
+  const head = Buffer.from(PEEK.subarray(0, n));
+  return n < wanted || n === maxBytes ? head : Buffer.concat([head, readRange(fd, offset + n, maxBytes - n)]);
+}
+
+function checkSize(fd: number, offset: number): void {
   const { size } = fstatSync(fd);
-  if (size < offset) {
-    throw new AppError('failed', 'file_shrank', `a file that only grows is now ${size} bytes, ${offset} were read`);
-  }
-  return readRange(fd, offset, Math.min(maxBytes, size - offset));
+  if (size >= offset) return;
+  throw new AppError('failed', 'file_shrank', `a file that only grows is now ${size} bytes, ${offset} were read`);
 }
 
 export interface Watch {

@@ -1,12 +1,21 @@
 import { expect, test } from 'bun:test';
-import type { EventRow } from '../../src/model/event.ts';
 import { joinPieces, renderEvent } from '../../src/cli/render-event.ts';
+import type { EventRow } from '../../src/model/event.ts';
 
 let seq = 0;
 
 function row(type: string, data: unknown, turn = 1): EventRow {
   seq += 1;
-  return { seq, session_id: 'agent-a', turn, type, level: 'info', line_offset: seq, data_json: JSON.stringify(data), at: 0 };
+  return {
+    seq,
+    session_id: 'agent-a',
+    turn,
+    type,
+    level: 'info',
+    line_offset: seq,
+    data_json: JSON.stringify(data),
+    at: 0,
+  };
 }
 
 test('pieces of one text are shown as one; other texts and other turns stay apart (C-03)', () => {

@@ -12,7 +12,9 @@ test('a checkout whose plugins the CLI runs by itself is refused until its owner
   const place = { dirs: [join(root, 'packages/a'), root], main_root: root };
   expect(() => refuseUnsafe(opencode, DEFAULT_CONFIG, place)).not.toThrow();
   mkdirSync(join(root, '.opencode/plugin'), { recursive: true });
-  expect(() => refuseUnsafe(opencode, DEFAULT_CONFIG, place)).toThrow(expect.objectContaining({ code: 'repository_untrusted' }));
+  expect(() => refuseUnsafe(opencode, DEFAULT_CONFIG, place)).toThrow(
+    expect.objectContaining({ code: 'repository_untrusted' }),
+  );
   expect(() => refuseUnsafe(findHarness('claude', {}), DEFAULT_CONFIG, place)).not.toThrow();
   expect(() => refuseUnsafe(opencode, { ...DEFAULT_CONFIG, trusted_repositories: [root] }, place)).not.toThrow();
   expect(() => refuseUnsafe(opencode, { ...DEFAULT_CONFIG, trusted_repositories: [`${root}x`] }, place)).toThrow();

@@ -86,7 +86,9 @@ async function endProcesses(deps: Deps, stopped: Stopped[]): Promise<void> {
   const ring = wake(deps).catch((error: unknown) => {
     if (!(error instanceof AppError)) throw error;
   });
-  await Promise.race([ring, deps.clock.sleep(SUPERVISOR_MS)]);
+  const patience = new AbortController();
+  await Promise.race([ring, deps.clock.sleep(SUPERVISOR_MS, patience.signal)]);
+  patience.abort();
   const deadline = deps.clock.monotonic() + SUPERVISOR_MS;
   await Promise.all(
     stopped.map(async (one) => {
