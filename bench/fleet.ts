@@ -1,8 +1,8 @@
 import { appendFileSync } from 'node:fs';
-import type { Scale } from './main.ts';
 import { atMost, type Figure, information } from './support/figure.ts';
 import { until } from './support/measure.ts';
 import { cpuShare, memoryOf } from './support/proc.ts';
+import type { Scale } from './support/scale.ts';
 import { seedSessions } from './support/seed.ts';
 import { openWorld, queueSession, runner, type World } from './support/world.ts';
 
@@ -31,7 +31,8 @@ async function running(sessions: number, ms: number): Promise<Figure[]> {
   const memory = memoryOf(pid);
   const files = await outputs(world);
   const talk = talker(files);
-  await Bun.sleep(1_000);
+  // What is hot gets compiled first.
+  await Bun.sleep(5_000);
   const talking = await cpuShare(pid, ms);
   const written = await talk.stop();
   const stored = await until('the last event', () => storedAll(world, written.lines), 30_000);

@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { send } from '../src/session/mail.ts';
 import { getSession } from '../src/store/session.ts';
 import { ring } from '../src/supervisor/ensure.ts';
-import type { Scale } from './main.ts';
 import { atMost, type Figure, information } from './support/figure.ts';
 import { median, percentile, until, wallMs } from './support/measure.ts';
+import type { Scale } from './support/scale.ts';
 import { stampAfter } from './support/stamp.ts';
 import { openWorld, queueSession, runner, type World } from './support/world.ts';
 

@@ -9,12 +9,8 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Figure, table } from './support/figure.ts';
+import type { Scale } from './support/scale.ts';
 import { closeWorlds, ROOT } from './support/world.ts';
-
-export interface Scale {
-  /** A quick look instead of a careful one. */
-  small: boolean;
-}
 
 type Bench = (scale: Scale) => Promise<Figure[]>;
 

@@ -5,9 +5,9 @@ import { startTurn } from '../src/session/turn.ts';
 import { getSession } from '../src/store/session.ts';
 import { takeLease } from '../src/store/turn.ts';
 import { ring } from '../src/supervisor/ensure.ts';
-import type { Scale } from './main.ts';
 import { aboveFloor, type Figure, information, timesFloor } from './support/figure.ts';
 import { interleave, median, percentile, until, wallMs } from './support/measure.ts';
+import type { Scale } from './support/scale.ts';
 import { stampAfter } from './support/stamp.ts';
 import { DROVER, openWorld, queueSession, runner, type World } from './support/world.ts';
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashToken } from '../src/session/identity.ts';
-import type { Scale } from './main.ts';
 import { type Figure, information, timesFloor } from './support/figure.ts';
 import { interleave, median } from './support/measure.ts';
+import type { Scale } from './support/scale.ts';
 import { seedSessions } from './support/seed.ts';
 import { BUN, DROVER, openWorld, ROOT, type World } from './support/world.ts';
 
@@ -22,29 +22,39 @@ export async function benchStart({ small }: Scale): Promise<Figure[]> {
   await seedSessions(world, { count: SESSIONS, live: 200 });
   build();
   const token = await agentToken(world);
-  const ways: Record<string, () => Promise<number>> = {
-    'bun -e 0': () => run(world, [BUN, '-e', '0']),
-    '--version': () => run(world, [DROVER, '--version']),
-    '--version, binary': () => run(world, [BINARY, '--version']),
-    '--help': () => run(world, [DROVER, '--help']),
-    'mail check': () => run(world, [DROVER, 'mail', 'check'], { DROVER_TOKEN: token }),
+  const commands: Record<string, string[]> = {
+    [FLOOR]: [BUN, '-e', '0'],
+    '--version': [DROVER, '--version'],
+    '--version, binary': [BINARY, '--version'],
+    '--help': [DROVER, '--help'],
+    'mail check, in a turn': [DROVER, 'mail', 'check'],
   };
   for (const [name, args] of Object.entries(READS)) {
-    ways[name] = () => run(world, [DROVER, ...args]);
-    ways[`${name}, binary`] = () => run(world, [BINARY, ...args]);
+    commands[name] = [DROVER, ...args];
+    commands[`${name}, binary`] = [BINARY, ...args];
   }
-  const samples = await interleave(small ? 10 : 30, ways);
-  const [floor, ...rest] = Object.entries(samples).map(([name, each]): [string, number] => [name, median(each)]);
-  if (floor === undefined) throw new Error('nothing was measured');
+  const cpu: Record<string, number[]> = {};
+  const ways = Object.entries(commands).map(([name, command]) => {
+    const env = name.endsWith('in a turn') ? { ...world.env, DROVER_TOKEN: token } : world.env;
+    cpu[name] = [];
+    return [name, () => run(command, { cwd: world.repo, env }, (ms) => cpu[name]?.push(ms))] as const;
+  });
+  const samples = await interleave(small ? 10 : 30, Object.fromEntries(ways));
   await world.close();
-  return rest.map(([name, product]) => judge(name, product, floor[1]));
+  const [wall, busy] = [samples, cpu].map((each) => (name: string) => median(each[name] ?? [])) as [Middle, Middle];
+  return Object.keys(commands)
+    .filter((name) => name !== FLOOR)
+    .map((name) => judge(name, wall(name), wall(FLOOR), `CPU alone: ${(busy(name) / busy(FLOOR)).toFixed(1)} x`));
 }
 
-function judge(name: string, product: number, floor: number): Figure {
-  const measured = { name, unit: 'ms', floor, product };
+type Middle = (name: string) => number;
+const FLOOR = 'bun -e 0';
+
+function judge(name: string, product: number, floor: number, note: string): Figure {
+  const measured = { name, unit: 'ms', floor, product, note };
   if (name.startsWith('--')) return timesFloor(2, measured);
   const isRead = ['status', 'mail list', 'show'].includes(name.split(',')[0] ?? '');
-  if (!isRead) return information({ ...measured, note: name === 'status --all' ? `${SESSIONS} rows printed` : '' });
+  if (!isRead) return information(measured);
   return timesFloor(name.endsWith('binary') ? 3 : 5, measured);
 }
 
@@ -68,15 +78,17 @@ async function agentToken({ store }: World): Promise<string> {
   return token;
 }
 
-async function run(world: World, command: string[], env: Record<string, string> = {}): Promise<number> {
+/** Milliseconds from start to exit; those of CPU go to `onCpu`, the processes that the command waited for included. */
+async function run(
+  command: string[],
+  place: { cwd: string; env: Record<string, string> },
+  onCpu: (ms: number) => void,
+): Promise<number> {
   const start = performance.now();
-  const child = Bun.spawn(command, {
-    cwd: world.repo,
-    env: { ...world.env, ...env },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const child = Bun.spawn(command, { ...place, stdio: ['ignore', 'ignore', 'pipe'] });
   const code = await child.exited;
   const ms = performance.now() - start;
   if (code !== 0) throw new Error(`${command.join(' ')}: exit ${code}\n${await child.stderr.text()}`);
+  onCpu(Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1000);
   return ms;
 }

@@ -1,9 +1,9 @@
 import { Database } from 'bun:sqlite';
 import { join } from 'node:path';
 import { homePaths } from '../src/model/home.ts';
-import type { Scale } from './main.ts';
 import { atMost, type Figure, information, timesFloor } from './support/figure.ts';
 import { interleave, median } from './support/measure.ts';
+import type { Scale } from './support/scale.ts';
 import { seedSessions } from './support/seed.ts';
 import { moveSession } from './support/step.ts';
 import { BUN, openWorld, type World } from './support/world.ts';

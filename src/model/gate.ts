@@ -4,4 +4,6 @@
  */
 export interface Gate {
   tryEnter(): (() => void) | null;
+  /** Does anybody wait that found the gate closed? Whoever writes without a pause asks, and lets them in. */
+  isWanted?(): boolean;
 }

@@ -2,7 +2,9 @@ import { AppError } from '../model/error.ts';
 import { OPERATOR } from '../model/mail.ts';
 import type { Capability } from '../model/role.ts';
 import type { SessionRow } from '../model/session.ts';
-import { sessionByToken } from '../store/session.ts';
+import { sessionByMarker, sessionByToken } from '../store/session.ts';
+import { inheritedValues } from '../sys/ancestry.ts';
+import { MARKER_VARIABLE } from '../sys/tree.ts';
 import type { Deps } from './deps.ts';
 import { loadRole } from './roles.ts';
 
@@ -19,12 +21,17 @@ export interface Caller {
 
 /**
  * The caller is known by the token in its environment, never by what it says (ARCHITECTURE §6). Without one it is the
- * operator. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
+ * operator, unless it descends from a turn of this home that is in flight: dropping the token gains nothing. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
  */
 export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Caller> {
   const token = deps.env.DROVER_TOKEN;
   if (!token) {
     if (deps.env.DROVER_SESSION_ID) throw tokenError('This shell belongs to a session but has no token.');
+    for (const marker of inheritedValues(MARKER_VARIABLE)) {
+      const session = await sessionByMarker(deps.store, marker);
+      if (session !== null)
+        throw tokenError(`This process was started by the session ${session.name} and has no token.`);
+    }
     return { name: OPERATOR, session: null };
   }
   const session = await sessionByToken(deps.store, hashToken(token));

@@ -275,3 +275,14 @@ export async function sessionByToken(store: Store, token_hash: string): Promise<
     tx.get<SessionRow>('SELECT * FROM sessions WHERE token_hash = :token_hash AND ended_at IS NULL', { token_hash }),
   );
 }
+
+/** The session whose turn in flight carries this marker; null when there is none in this home. */
+export async function sessionByMarker(store: Store, marker: string): Promise<Pick<SessionRow, 'id' | 'name'> | null> {
+  return store.read((tx) =>
+    tx.get<Pick<SessionRow, 'id' | 'name'>>(
+      `SELECT s.id, s.name FROM turns AS t JOIN sessions AS s ON s.id = t.session_id
+       WHERE t.ended_at IS NULL AND t.marker = :marker`,
+      { marker },
+    ),
+  );
+}

@@ -59,6 +59,9 @@ export class Tx {
   }
 }
 
+/** Writes that follow one another this closely are a run. */
+const RUN_MS = 2;
+
 export interface StoreOptions {
   clock: Clock;
   gate: Gate;
@@ -71,6 +74,7 @@ export class Store {
   readonly #db: Database;
   readonly #tx: Tx;
   readonly #options: StoreOptions;
+  #wroteAt = Number.NEGATIVE_INFINITY;
 
   constructor(db: Database, options: StoreOptions) {
     this.#db = db;
@@ -84,7 +88,9 @@ export class Store {
    */
   async write<T>(work: (tx: Tx) => T): Promise<T> {
     const { clock, gate } = this.#options;
-    const deadline = clock.monotonic() + (this.#options.wait_ms ?? 5_000);
+    const start = clock.monotonic();
+    // One write after the other would keep the gate closed for everybody who looks at it only now and then.
+    if (start - this.#wroteAt < RUN_MS && gate.isWanted?.()) await clock.sleep(1 + Math.random());
     for (;;) {
       const leave = gate.tryEnter();
       if (leave !== null) {
@@ -94,11 +100,13 @@ export class Store {
           if (!isBusy(error)) throw storeError(error);
         } finally {
           leave();
+          this.#wroteAt = clock.monotonic();
         }
       }
-      if (clock.monotonic() >= deadline) throw busyError();
-      // A random pause keeps many waiters from starving one of them.
-      await clock.sleep(0.5 + Math.random() * 4);
+      const waited = clock.monotonic() - start;
+      if (waited >= (this.#options.wait_ms ?? 5_000)) throw busyError();
+      // Random, so that many who wait do not meet again and again; shorter the longer one has waited, so that none starves.
+      await clock.sleep(0.5 + Math.random() * Math.max(0.5, 4 - waited / 25));
     }
   }
 

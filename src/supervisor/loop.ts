@@ -200,12 +200,18 @@ export class SupervisorLoop {
       turn.dirty = true;
       this.#isDirty = true;
     }
-    let verdict = await this.#judge(turn, now, closely);
+    const isMeasured = closely || turn.hasEcho;
+    if (turn.hasEcho) {
+      turn.hasEcho = false;
+      turn.dirty = true;
+      this.#isDirty = true;
+    }
+    let verdict = await this.#judge(turn, now, isMeasured);
     if (verdict.act === 'end' && turn.row.end_cause === null && verdict.cause !== 'log_limit') {
       // The stream may hold news that the last batch did not; a verdict about silence needs the newest facts.
       turn.dirty = true;
       await this.#flush();
-      verdict = await this.#judge(turn, now, closely);
+      verdict = await this.#judge(turn, now, isMeasured);
     }
     if (verdict.act === 'settle') this.#end(turn);
     if (verdict.act === 'stall') {
@@ -319,6 +325,7 @@ export class SupervisorLoop {
         turn.dirty = true;
         this.#news();
       }
+      turn.hasEcho = true;
     };
     turn.watch(watchDirectory(row.dir, onChange, (error) => this.#options.log(`watch ${row.dir}: ${error.message}`)));
     this.#isDirty = true;

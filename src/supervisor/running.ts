@@ -24,6 +24,8 @@ export class RunningTurn {
   is_child = false;
   /** The stream may have grown since it was read. */
   dirty = true;
+  /** Somebody said that its files have grown. Of two changes within a millisecond one may go unsaid: look again later. */
+  hasEcho = false;
   phase: 'running' | 'ending' = 'running';
   gone = false;
   isStalled = false;

@@ -1,7 +1,7 @@
 import { hostileTextTest } from './hostile.ts';
 import { hostileRepositoryTest, untrustedRepositoryTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
-import { silentLimitTest, troubleTests } from './trouble.ts';
+import { troubleTests, usageLimitTest } from './trouble.ts';
 import { driftTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('opencode');
@@ -16,7 +16,7 @@ workTests(real, {
   },
 });
 troubleTests(real, { first_event: '12s' });
-silentLimitTest(real);
+usageLimitTest(real);
 hostileTextTest(real, 'half');
 hostileRepositoryTest(real, /^opencode\.json$|plugin/);
 untrustedRepositoryTest(real, 'opencode-plugin');

@@ -88,7 +88,10 @@ export function troubleTests(real: RealHarness, quirks: TroubleQuirks): void {
   });
 }
 
-/** A limit that lasts: the session is held until it is lifted, and whoever waits is told by the exit code. */
+/**
+ * A limit that lasts: the session is held until it is lifted, and whoever waits is told by the exit code. A CLI that tries
+ * again for ever is ended by the timer first.
+ */
 export function usageLimitTest(real: RealHarness): void {
   test(`${real.id}: a usage limit parks the session with the time to come back (C-03, C-13)`, async () => {
     real.configure({ turn: { first_event_late_ms: '12s', between_events_ms: '8s' } });
@@ -102,21 +105,5 @@ export function usageLimitTest(real: RealHarness): void {
     expect((await real.bench.run(['wait', name])).code).toBe(75);
     expect(shown.mail.find((mail) => mail.type === 'task')).toMatchObject({ read_at: null });
     expect((await real.bench.run(['stop', name])).code).toBe(0);
-  });
-}
-
-/** For a CLI that tries again for ever and says so only in its log: the timer ends it, the cause is kept. */
-export function silentLimitTest(real: RealHarness): void {
-  test(`${real.id}: a usage limit that the CLI is silent about is found when the timer ends it (C-03)`, async () => {
-    real.configure({ turn: { first_event_late_ms: '12s', between_events_ms: '8s' } });
-    real.play([{ kind: 'status', status: 429, flavour: 'usage_limit', times: 'forever' }]);
-    const name = await real.sling('Spend more.');
-    const shown = await real.over(name);
-    expect(shown.session.state).not.toBe('completed');
-    expect(shown.turns).toHaveLength(1);
-    expect(shown.turns[0]?.tree_empty).toBe(1);
-    const limits = (await real.events(name)).filter((event) => event.type === 'limit');
-    expect(limits.at(-1)?.data).toMatchObject({ limit: { kind: 'usage_limit' } });
-    await real.bench.run(['stop', name]);
   });
 }

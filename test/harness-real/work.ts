@@ -19,6 +19,13 @@ export interface WorkQuirks {
 }
 
 export function workTests(real: RealHarness, quirks: WorkQuirks): void {
+  commitTest(real, quirks);
+  deniedTest(real, quirks.denied);
+  mailTest(real);
+  reportTest(real);
+}
+
+function commitTest(real: RealHarness, quirks: WorkQuirks): void {
   test(`${real.id}: a task is written, committed and accounted for (C-03, E-027…E-030)`, async () => {
     const path = join(real.bench.repo, 'hello.txt');
     real.play([
@@ -56,22 +63,26 @@ export function workTests(real: RealHarness, quirks: WorkQuirks): void {
     expect(existsSync(join(real.bench.repo, '.claude'))).toBe(false);
     expect(real.bench.git('status', '--porcelain')).toBe('');
   });
+}
 
+function deniedTest(real: RealHarness, denied: WorkQuirks['denied']): void {
   test(`${real.id}: a denied tool is told, recorded and not done (E-021, C-03)`, async () => {
     const path = join(real.bench.repo, 'denied.txt');
     real.play([
       { kind: 'tools', text: 'I write it.', calls: [{ verb: 'write_file', path, content: 'x\n' }] },
       say('I was not allowed to.'),
     ]);
-    const name = await real.sling('Please write denied.txt.', '--profile', quirks.denied.profile);
+    const name = await real.sling('Please write denied.txt.', '--profile', denied.profile);
     const shown = await real.over(name);
     await real.expectEnd(shown, 'completed', 'completed');
     expect(existsSync(path)).toBe(false);
-    expect(real.said(real.asked.at(-1))).toMatch(quirks.denied.heard);
+    expect(real.said(real.asked.at(-1))).toMatch(denied.heard);
     const events = await real.events(name);
-    expect(events.some((event) => quirks.denied.recorded(event))).toBe(true);
+    expect(events.some((event) => denied.recorded(event))).toBe(true);
   });
+}
 
+function mailTest(real: RealHarness): void {
   test(`${real.id}: two mails are one further turn of the same conversation (C-08, O-60, O-61)`, async () => {
     const gate = real.fresh('gate');
     real.play([
@@ -110,7 +121,9 @@ export function workTests(real: RealHarness, quirks: WorkQuirks): void {
     expect(shown.session).toMatchObject({ input_tokens: 300, output_tokens: 30, cache_read_tokens: 15 });
     expect((await real.bench.run(['stop', name])).code).toBe(0);
   });
+}
 
+function reportTest(real: RealHarness): void {
   test(`${real.id}: the agent writes mail and reports done through MCP (C-09, O-29)`, async () => {
     real.play([
       mcp('mail_send', { to: 'operator', subject: 'half way', body: 'The tests run.' }),

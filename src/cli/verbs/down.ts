@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
+import { callerOf, demand } from '../../session/identity.ts';
 import { ring } from '../../supervisor/ensure.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isFlocked } from '../../sys/flock.ts';
@@ -14,6 +15,8 @@ const RING_EVERY = 10;
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     command.action(async () => {
+      const store = await context.reader();
+      if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
       const reply = await ring(context.home, 'down');
       const running = reply === null ? 0 : ((JSON.parse(reply) as { running?: number }).running ?? 0);
       await untilFree(context.home);
