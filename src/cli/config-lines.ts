@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isCollection, LineCounter, parseDocument } from 'yaml';
+import { isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import { AppError } from '../model/error.ts';
 import type { FileIssue } from '../session/config.ts';
 
@@ -32,13 +32,13 @@ function locate(issue: FileIssue): (FileIssue & { line: number })[] {
     }));
   }
   for (let depth = issue.path.length; depth > 0; depth -= 1) {
-    const node = document.getIn(issue.path.slice(0, depth), true);
-    const range =
-      typeof node === 'object' && node !== null && 'range' in node
-        ? (node.range as [number, number, number] | null)
-        : null;
-    if (range)
-      return [{ ...issue, line: counter.linePos(isCollection(node) ? Math.max(0, range[0] - 1) : range[0]).line }];
+    const around = document.getIn(issue.path.slice(0, depth - 1), true);
+    const name = String(issue.path[depth - 1]);
+    const key = isMap(around)
+      ? around.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === name)?.key
+      : null;
+    const node = key ?? document.getIn(issue.path.slice(0, depth), true);
+    if (isNode(node) && node.range) return [{ ...issue, line: counter.linePos(node.range[0]).line }];
   }
   return [{ ...issue, line: 1 }];
 }

@@ -1,5 +1,4 @@
 import { dirname, resolve } from 'node:path';
-import { AppError } from '../model/error.ts';
 import { homeDir, homePaths } from '../model/home.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Store } from '../store/store.ts';
@@ -46,13 +45,13 @@ export function createContext(globals: Globals): Context {
     cwd,
     package_dir,
     deps: async () => {
-      const [{ systemClock }, { privateDir }, { openWriteGate }, { openStore }] = await Promise.all([
+      const [{ systemClock }, { makeHome }, { openWriteGate }, { openStore }] = await Promise.all([
         import('../sys/clock.ts'),
-        import('../sys/files.ts'),
+        import('../session/home.ts'),
         import('../sys/gate.ts'),
         import('../store/open.ts'),
       ]);
-      makeHome(home, privateDir);
+      makeHome(home);
       const gate = openWriteGate(homePaths.gate(home));
       const store = await openStore({ path: homePaths.database(home), durability: 'full', clock: systemClock, gate });
       closers.push(() => store.close(), gate.close);
@@ -80,17 +79,4 @@ export function createContext(globals: Globals): Context {
       for (const close of closers.splice(0)) close();
     },
   };
-}
-
-function makeHome(home: string, privateDir: (path: string) => string): void {
-  try {
-    privateDir(home);
-    privateDir(homePaths.run(home));
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    throw new AppError('unavailable', 'home_unwritable', `DROVER_HOME cannot be used: ${error.message}`, {
-      hint: `Make ${home} writable for you, or set DROVER_HOME to another directory.`,
-      preserved: 'nothing was stored',
-    });
-  }
 }

@@ -1,8 +1,9 @@
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
+import { makeHome } from '../session/home.ts';
 import { startDaemon } from '../sys/daemon.ts';
-import { privateDir, tailBytes } from '../sys/files.ts';
+import { tailBytes } from '../sys/files.ts';
 import { ask } from '../sys/socket.ts';
 
 const START_MS = 15_000;
@@ -27,8 +28,7 @@ export async function ring(home: string, word = 'ring'): Promise<string | null> 
 export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   const { clock, home } = options;
   if ((await ring(home)) !== null) return;
-  privateDir(home);
-  privateDir(homePaths.run(home));
+  makeHome(home);
   const log = homePaths.log(home, 'supervisor');
   const daemon = startDaemon({
     command: [`${options.package_dir}/bin/drover`, 'up', '--foreground'],

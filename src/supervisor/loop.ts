@@ -119,7 +119,7 @@ export class SupervisorLoop {
         await this.#guard('ingest', () => this.#flush());
       }
       if (this.#wantsSync) await this.#guard('sync', () => this.#sync());
-      await this.#wait();
+      await this.#guard('wait', () => this.#wait());
       if (this.#isPollDue()) await this.#guard('poll', () => this.#poll());
     }
     for (const turn of this.#running.values()) turn.close();
@@ -132,9 +132,8 @@ export class SupervisorLoop {
   /** How long writes may gather before the next look. */
   #rest(): number {
     if (this.#isBehind) return REST_MS.least;
-    const { at, cost_ms } = this.#flushed;
-    const rest = Math.min(Math.max(REST_MS.normal, cost_ms * REST_PER_WORK), REST_MS.most);
-    return rest - (this.#deps.clock.monotonic() - at);
+    const rest = Math.min(Math.max(REST_MS.normal, this.#flushed.cost_ms * REST_PER_WORK), REST_MS.most);
+    return rest - (this.#deps.clock.monotonic() - this.#flushed.at);
   }
 
   /** A typed failure (disk full, store busy) is logged and tried again at the next poll; anything else is a bug. */
@@ -169,7 +168,7 @@ export class SupervisorLoop {
   async #poll(): Promise<void> {
     const now = this.#deps.clock.now();
     const gap = now - this.#lastPollAt;
-    if (gap > GAP_MS || gap < -GAP_MS) this.#awakeSince = now;
+    if (Math.abs(gap) > GAP_MS) this.#awakeSince = now;
     // The clock went back, and with it perhaps what was thought to be due.
     if (gap < 0) this.#wantsSync = true;
     this.#lastPollAt = now;
@@ -187,22 +186,18 @@ export class SupervisorLoop {
     if (this.#polls % ADOPT_POLLS === 0) await this.#adoptAll();
     let i = 0;
     for (const turn of this.#running.values()) {
-      if (turn.phase === 'running')
-        await this.#look(turn, now, (i + this.#polls) % SWEEP[turn.is_child ? 'child' : 'adopted'] === 0);
+      const isDue = (i + this.#polls) % SWEEP[turn.is_child ? 'child' : 'adopted'] === 0;
+      if (turn.phase === 'running') await this.#look(turn, now, isDue);
       i += 1;
     }
   }
 
   /** Judges one turn; `closely` also asks the machine instead of waiting to be told. */
   async #look(turn: RunningTurn, now: number, closely: boolean): Promise<void> {
-    if (closely) {
-      turn.gone ||= isProcessGone(turn);
-      turn.dirty = true;
-      this.#isDirty = true;
-    }
+    if (closely) turn.gone ||= isProcessGone(turn);
     const isMeasured = closely || turn.hasEcho;
-    if (turn.hasEcho) {
-      turn.hasEcho = false;
+    turn.hasEcho = false;
+    if (isMeasured) {
       turn.dirty = true;
       this.#isDirty = true;
     }

@@ -4,10 +4,10 @@ import { AppError } from '../model/error.ts';
 import { homePaths, projectConfigPath, userConfigPath } from '../model/home.ts';
 import { loadConfig } from '../session/config.ts';
 import type { Deps } from '../session/deps.ts';
+import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { takeLease } from '../store/turn.ts';
 import { modifiedAt } from '../sys/directory.ts';
-import { privateDir } from '../sys/files.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
@@ -37,8 +37,7 @@ const CONFIG_MS = 250;
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const { home, clock, log } = options;
-  privateDir(home);
-  privateDir(homePaths.run(home));
+  makeHome(home);
   const locked = acquirePidLock(homePaths.lock(home, 'supervisor'));
   if (!locked.acquired) {
     throw new AppError(

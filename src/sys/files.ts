@@ -102,6 +102,16 @@ export function privateDir(path: string): string {
   }
 }
 
+/** Makes sure that a file exists and is readable by its owner alone, whatever the umask says; its content is kept. */
+export function privateFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'a', 0o600));
+    if ((statSync(path).mode & 0o777) !== 0o600) chmodSync(path, 0o600);
+  } catch (error) {
+    throw systemError(error, `create ${path}`);
+  }
+}
+
 /** The last `n` bytes of a file (fewer when it is shorter, none when it is absent). */
 export function tailBytes(path: string, n: number): Buffer {
   let fd: number;

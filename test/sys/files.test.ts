@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { diskFree, privateDir, readTextIfExists, tailBytes, writeAtomic } from '../../src/sys/files.ts';
+import { diskFree, privateDir, privateFile, readTextIfExists, tailBytes, writeAtomic } from '../../src/sys/files.ts';
 import { tempDir } from '../support/temp.ts';
 
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
@@ -88,4 +88,15 @@ test('files: free space is known for a directory that is yet to be made', () => 
   const dir = tempDir();
   expect(diskFree(dir)).toBeGreaterThan(1_000_000);
   expect(Math.abs(diskFree(join(dir, 'a', 'b')) - diskFree(dir))).toBeLessThan(2_000_000_000);
+});
+
+test('files: a private file is made for its owner alone, and its content is kept', () => {
+  const path = join(tempDir(), 'drover.db');
+  privateFile(path);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  writeFileSync(path, 'content');
+  chmodSync(path, 0o644);
+  privateFile(path);
+  expect([statSync(path).mode & 0o777, readFileSync(path, 'utf8')]).toEqual([0o600, 'content']);
+  expect(() => privateFile(join(path, 'below'))).toThrow(expect.objectContaining({ name: 'AppError' }));
 });
