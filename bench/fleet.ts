@@ -11,7 +11,7 @@ const RATE = 1_000;
 
 /** What the supervisor itself costs with many sessions: running, talking, and waiting. */
 export async function benchFleet({ small }: Scale): Promise<Figure[]> {
-  return [...(await running(small ? 200 : 1_000, small ? 3_000 : 10_000)), ...(await idle(small ? 4_000 : 20_000))];
+  return [...(await running(small ? 100 : 1_000, small ? 3_000 : 10_000)), ...(await idle(small ? 3_000 : 20_000))];
 }
 
 async function running(sessions: number, ms: number): Promise<Figure[]> {
@@ -32,7 +32,7 @@ async function running(sessions: number, ms: number): Promise<Figure[]> {
   const files = await outputs(world);
   const talk = talker(files);
   // What is hot gets compiled first.
-  await Bun.sleep(5_000);
+  await Bun.sleep(ms / 2);
   const talking = await cpuShare(pid, ms);
   const written = await talk.stop();
   const stored = await until('the last event', () => storedAll(world, written.lines), 30_000);

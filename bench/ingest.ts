@@ -131,7 +131,7 @@ async function longLine(small: boolean): Promise<Figure[]> {
 
 /** A harness that prints without end: the supervisor's memory must not follow. */
 async function flood(small: boolean): Promise<Figure[]> {
-  const times = small ? 8 : 40;
+  const times = small ? 6 : 40;
   const megabytes = 25;
   const world = await openWorld((dir) => ({
     turn: { max_log_bytes: 4096 * MB, max_attempts: 1 },

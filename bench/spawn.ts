@@ -87,11 +87,11 @@ async function turns(rounds: number): Promise<Figure[]> {
   ];
 }
 
-/** The same program with its output in files, and nothing else. */
+/** The same program with its output in new files, and nothing else. */
 async function bare(world: World, stamps: string): Promise<number> {
-  const dir = join(world.dir, 'bare');
-  mkdirSync(dir, { recursive: true });
   const start = wallMs();
+  const dir = join(world.dir, `bare-${start}`);
+  mkdirSync(dir);
   const files = ['stdout', 'stderr'].map((name) => openSync(join(dir, name), 'a', 0o600));
   const child = Bun.spawn([runner('stamp.sh').program], {
     ...{ cwd: world.repo, env: { ...world.env, STAMP_FILE: stamps }, detached: true },

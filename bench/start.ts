@@ -39,7 +39,7 @@ export async function benchStart({ small }: Scale): Promise<Figure[]> {
     cpu[name] = [];
     return [name, () => run(command, { cwd: world.repo, env }, (ms) => cpu[name]?.push(ms))] as const;
   });
-  const samples = await interleave(small ? 10 : 30, Object.fromEntries(ways));
+  const samples = await interleave(small ? 6 : 30, Object.fromEntries(ways));
   await world.close();
   const [wall, busy] = [samples, cpu].map((each) => (name: string) => median(each[name] ?? [])) as [Middle, Middle];
   return Object.keys(commands)

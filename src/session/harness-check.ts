@@ -6,7 +6,7 @@ import type { HarnessRunner } from '../model/profile.ts';
 import { type RunResult, runProgram } from '../sys/run.ts';
 import { which } from '../sys/which.ts';
 
-const VERSION_MS = 10_000;
+const VERSION_MS = 30_000;
 const HELP_MS = 20_000;
 const MAX_OUTPUT = 1024 * 1024;
 

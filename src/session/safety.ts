@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import type { Harness } from '../model/harness.ts';
@@ -11,10 +12,12 @@ import { fileExists } from '../sys/directory.ts';
 export function refuseUnsafe(
   harness: Harness,
   config: Config,
-  place: { dirs: readonly string[]; main_root: string },
+  place: { dir: string; root: string; main_root: string },
 ): void {
   if (config.trusted_repositories.includes(place.main_root)) return;
-  const found = place.dirs.flatMap((dir) => harness.unsafe_paths.map((path) => `${dir}/${path}`)).filter(fileExists);
+  const found = upTo(place.dir, place.root)
+    .flatMap((dir) => harness.unsafe_paths.map((path) => `${dir}/${path}`))
+    .filter(fileExists);
   if (found.length === 0) return;
   throw new AppError(
     'refused',
@@ -25,4 +28,11 @@ export function refuseUnsafe(
       preserved: 'nothing was started',
     },
   );
+}
+
+/** `dir` and everything above it up to `root`: a CLI looks for its settings in each of them. */
+function upTo(dir: string, root: string): string[] {
+  const dirs = [dir];
+  for (let at = dir; at !== root && at !== dirname(at); at = dirname(at)) dirs.push(dirname(at));
+  return dirs;
 }

@@ -53,7 +53,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   const harness = pickHarness(config, request.harness ?? null, profile, place.root);
   if (which(harness.program, `${deps.env.PATH ?? ''}:${deps.package_dir}/bin`) === null)
     throw notInstalled(harness.id, harness.program, harness.install_hint);
-  refuseUnsafe(harness, config, { dirs: [place.cwd, place.root], main_root: place.main_root });
+  refuseUnsafe(harness, config, { dir: place.cwd, root: place.root, main_root: place.main_root });
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;

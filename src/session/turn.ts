@@ -106,7 +106,7 @@ async function launch(
   const harness = findHarness(session.harness, config.harness_runners);
   const role = loadRole(deps, session.role);
   const root = checkoutOf(session.working_dir)?.root ?? session.working_dir;
-  refuseUnsafe(harness, config, { dirs: [session.working_dir, root], main_root: session.repo_root });
+  refuseUnsafe(harness, config, { dir: session.working_dir, root, main_root: session.repo_root });
   privateDir(turn.dir);
   const files = turnFiles(turn.dir);
   const prompt = await promptOf(deps, claim, harness, role);

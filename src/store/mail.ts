@@ -46,6 +46,22 @@ export function insertMail(tx: Tx, draft: MailDraft, now: number): MailRow {
   return row;
 }
 
+/** Mail that no clean turn of an ended session has read goes to its successor: whoever sent it was told that it is stored. */
+export function inheritMail(tx: Tx, ended_id: string, heir: Pick<SessionRow, 'id' | 'name'>): void {
+  tx.run(
+    `UPDATE mail SET to_id = :id, to_name = :name, delivered_turn = NULL
+     WHERE to_id = :ended_id AND read_at IS NULL AND type NOT IN ('task', 'nudge', 'reminder')`,
+    { id: heir.id, name: heir.name, ended_id },
+  );
+  tx.run(
+    'UPDATE notifications SET parent_id = :id, delivered_turn = NULL WHERE parent_id = :ended_id AND delivered_at IS NULL',
+    {
+      id: heir.id,
+      ended_id,
+    },
+  );
+}
+
 export interface Recipient {
   name: string;
   /** null for the operator. */

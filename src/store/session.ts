@@ -1,7 +1,7 @@
 import { AppError } from '../model/error.ts';
 import { isTerminal, type SessionRow, type SessionState } from '../model/session.ts';
 import { appendEvent } from './event.ts';
-import { insertMail, type MailDraft } from './mail.ts';
+import { inheritMail, insertMail, type MailDraft } from './mail.ts';
 import { ensureRun } from './run.ts';
 import type { Params, Store, Tx } from './store.ts';
 
@@ -103,6 +103,7 @@ export async function insertSession(
       { id: row.id, now: input.now },
     );
     insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
+    if (row.recovered_from !== null) inheritMail(tx, row.recovered_from, row);
     appendEvent(tx, {
       session_id: row.id,
       turn: null,

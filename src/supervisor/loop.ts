@@ -174,7 +174,7 @@ export class SupervisorLoop {
     this.#lastPollAt = now;
     this.#polls += 1;
     if (!this.#options.is_owner()) {
-      this.#options.log('the pid lock is not ours any more');
+      this.#options.log('the pid lock or the database is not ours any more');
       this.stop();
       return;
     }

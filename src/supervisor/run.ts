@@ -7,7 +7,7 @@ import type { Deps } from '../session/deps.ts';
 import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { takeLease } from '../store/turn.ts';
-import { modifiedAt } from '../sys/directory.ts';
+import { fileNumber, modifiedAt } from '../sys/directory.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
@@ -64,6 +64,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     openStore({ path: homePaths.database(home), durability, clock, gate, busy_timeout_ms: BUSY_MS });
   const store = await open('full');
   const ingest_store = await open('normal');
+  const database = fileNumber(homePaths.database(home));
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(options) };
@@ -72,7 +73,8 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     ingest_store,
     lease_fence,
     is_owner: () => {
-      const isOurs = is_owner();
+      // Of a database that was moved aside, as for a backup, nobody but us would ever hear again.
+      const isOurs = is_owner() && fileNumber(homePaths.database(home)) === database;
       if (isOurs) doorbell.tend();
       return isOurs;
     },

@@ -24,6 +24,11 @@ export function fileSize(path: string): number {
   return statOf(path)?.size ?? 0;
 }
 
+/** Which file stands at a path: it changes when another one is put there. 0 when there is no file. */
+export function fileNumber(path: string): number {
+  return statOf(path)?.ino ?? 0;
+}
+
 /** Modification time in ms, 0 when there is no file. */
 export function modifiedAt(path: string): number {
   return statOf(path)?.mtimeMs ?? 0;

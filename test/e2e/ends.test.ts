@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'bun:test';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Bench, droverBench } from '../support/drover.ts';
+import { type Bench, droverBench, writeConfig } from '../support/drover.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
 import {
   peek,
@@ -36,7 +36,9 @@ test('stop climbs the ladder: a harness that shrugs off TERM is gone, and how it
   });
   const { marker } = await untilTalking(bench, 'stubborn');
   await until('it stands firm', () => (turnsOf(bench, 'stubborn')[0]?.events ?? 0) > 2);
+  const start = performance.now();
   const [done] = await stop('stubborn', '--reason', 'wrong base');
+  expect(performance.now() - start).toBeLessThan(4_800);
   expect(done).toMatchObject({ changed: true, prev: 'working', state: 'stopped', process_gone: true });
   await assertNoLeaks(marker);
   expect(sessionOf(bench, 'stubborn').end_reason).toBe('wrong base');
@@ -100,17 +102,19 @@ test('stop --all ends every live session and tells the parent nothing twice (I15
   ]);
 }, 30_000);
 
-test('stop works without a supervisor that can: one that is frozen, one that is dead (faults 1, 14)', async () => {
+test('stop needs no supervisor that can, frozen or dead, and no settings that can be read (faults 1, 14)', async () => {
   const frozen = droverBench();
   await rehearse(frozen, 'a', HANG);
   const { marker } = await untilTalking(frozen, 'a');
   const pid = supervisorPid(frozen);
   process.kill(pid, 'SIGSTOP');
+  writeConfig(frozen.home, { max_live_sessions: 'broken' });
   try {
     const { stopped } = await frozen.json<Stopped>(['stop', 'a']);
     expect(stopped[0]).toMatchObject({ state: 'stopped', process_gone: true });
     await assertNoLeaks(marker);
   } finally {
+    writeConfig(frozen.home, {});
     process.kill(pid, 'SIGCONT');
   }
   await until('its turn is settled', () => turnsOf(frozen, 'a').every(({ outcome }) => outcome === 'cancelled'));
@@ -173,11 +177,18 @@ test('resume of a failed and of a stopped session starts its next turn; the othe
 }, 60_000);
 
 test('recover inherits worktree, branch and conversation; one successor at a time (ARCHITECTURE §1.2)', async () => {
-  const script = { turns: [[{ write: { path: 'half.txt', content: 'half' } }, { say: 'hi' }, { exit: 4 }]] };
+  const script = {
+    turns: [
+      [{ write: { path: 'half.txt', content: 'half' } }, { wait_for_file: join(bench.home, 'tear') }, { exit: 4 }],
+    ],
+  };
   const next = {
     turns: [[{ append: { path: 'half.txt', content: ' and half' } }, { wait_for_file: join(bench.home, 'go') }]],
   };
   await rehearse(bench, 'torn', script, ['--worktree']);
+  await until('it has a turn', () => sessionOf(bench, 'torn').turn === 1);
+  await bench.run(['mail', 'send', '--to', 'torn', '--subject', 'unread so far']);
+  writeFileSync(join(bench.home, 'tear'), '');
   const torn = await untilState(bench, 'torn', 'failed');
   expect(existsSync(join(torn.worktree_path ?? '', 'half.txt'))).toBe(true);
   const path = bench.script('torn', next);
@@ -192,7 +203,7 @@ test('recover inherits worktree, branch and conversation; one successor at a tim
   const heir = await untilSession(bench, id, (row) => row.tool_calls > 0);
   expect([heir.worktree_path, heir.branch, heir.recovered_from]).toEqual([torn.worktree_path, torn.branch, torn.id]);
   expect(turnsOf(bench, id)[0]?.native_session_before).toBe(torn.native_session_id);
-  expect(promptOf(bench, id)).toContain('finish it');
+  for (const word of ['finish it', 'Subject: unread so far']) expect(promptOf(bench, id)).toContain(word);
   const again = await refused(bench, ['recover', torn.id], [3, 'taken_over']);
   expect(again.message).toContain(id);
   await refused(bench, ['resume', torn.id], [3, 'taken_over']);

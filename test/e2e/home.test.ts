@@ -142,12 +142,3 @@ test('a broken file is told with its line; a repository may not name programs (E
   expect(evil.message).toContain(`${project}:2: harness_runners: a repository may not name programs`);
   expect(resolve(project)).toBe(project);
 }, 30_000);
-
-test('stop does not need settings that can be read', async () => {
-  const { bench, path } = withConfig('');
-  await rehearse(bench, 'on', { turns: [[{ say: 'hi' }, 'hang']] });
-  await untilState(bench, 'on', 'working');
-  writeFileSync(path, 'turn: [');
-  const ran = await bench.run(['stop', 'on']);
-  expect([ran.code, ran.stdout]).toEqual([0, 'on: working → stopped\n']);
-}, 30_000);

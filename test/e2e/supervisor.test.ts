@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { expect, test } from 'bun:test';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -118,10 +119,28 @@ test('a replaced lock file ends the supervisor that held the old one, and the tu
   renameSync(lock, `${lock}.old`);
   writeFileSync(lock, '');
   await until('the old one is gone', () => liveness(id) === 'dead');
-  expect(supervisorLog(bench)).toContain('the pid lock is not ours any more');
+  expect(supervisorLog(bench)).toContain('the pid lock or the database is not ours any more');
   expect((await bench.run(['up'])).code).toBe(0);
   writeFileSync(go(bench), '');
   await untilState(bench, 'kept', 'completed');
+}, 30_000);
+
+test('a database that was moved aside and restored gets a supervisor of its own (fault 24)', async () => {
+  const bench = droverBench({ config: FAST });
+  await rehearse(bench, 'before', { turns: [[{ say: 'hi' }]] });
+  await untilState(bench, 'before', 'completed');
+  const id = { pid: supervisorPid(bench) };
+  const path = join(bench.drover_home, 'drover.db');
+  const db = new Database(path);
+  db.run(`VACUUM INTO '${path}.backup'`);
+  db.close();
+  for (const suffix of ['', '-wal', '-shm'])
+    if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.old${suffix}`);
+  renameSync(`${path}.backup`, path);
+  await until('the old one is gone', () => liveness(id) === 'dead');
+  await rehearse(bench, 'after', { turns: [[{ say: 'hi' }]] });
+  await untilState(bench, 'after', 'completed');
+  expect(sessionOf(bench, 'before').state).toBe('completed');
 }, 30_000);
 
 test('without its socket the supervisor still sees mail within a second, and hangs a new one', async () => {

@@ -20,6 +20,12 @@ async function ended(bench: Bench, name: string, state: Parameters<typeof untilS
   return [row.end_reason, turn?.end_cause, turn?.outcome, turn?.tree_empty];
 }
 
+/** How long the first turn took: what is seen only by the slow sweep takes longer than 8 s. */
+function lastingOf(bench: Bench, name: string): number {
+  const [turn] = turnsOf(bench, name);
+  return (turn?.ended_at ?? Number.POSITIVE_INFINITY) - (turn?.started_at ?? 0);
+}
+
 const hang = (...steps: unknown[]) => ({ turns: [[...steps, { daemon: 60_000 }, 'hang']] });
 
 test('no first event in time: the turn is ended and the session is a zombie (O-53)', async () => {
@@ -65,6 +71,7 @@ test('alive after its result: ended after the grace, and a success all the same 
   const bench = timed({ after_result_ms: 700 });
   await rehearse(bench, 'lingers', { turns: [[{ say: 'done' }, 'linger']] });
   expect(await ended(bench, 'lingers', 'completed')).toEqual(['lingering', 'lingering', 'completed', 1]);
+  expect(lastingOf(bench, 'lingers')).toBeLessThan(8_000);
 }, 30_000);
 
 test('output closed and the process alive: silence decides, not the end of the stream (fault 34)', async () => {
@@ -83,11 +90,12 @@ test("the session's own time limit fails it, however busy it is (E-079)", async 
 }, 30_000);
 
 test('a log that grows beyond its bound ends the turn (H-80)', async () => {
-  const bench = timed({}, {});
+  const bench = timed({});
   const flood = { turns: [[{ say: 'hi' }, { flood: { events: 3_000, bytes: 1_000 } }, 'hang']] };
   const small = timed({ max_log_bytes: 1_000_000 });
   await rehearse(bench, 'allowed', { turns: [[{ flood: { events: 3_000, bytes: 1_000 } }, { say: 'ok' }]] });
   await rehearse(small, 'flood', flood);
   expect(await ended(small, 'flood', 'zombie')).toEqual(['log_limit', 'log_limit', 'stalled', 1]);
+  expect(lastingOf(small, 'flood')).toBeLessThan(8_000);
   await untilState(bench, 'allowed', 'completed');
 }, 40_000);

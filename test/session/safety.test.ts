@@ -9,9 +9,9 @@ import { tempDir } from '../support/temp.ts';
 test('a checkout whose plugins the CLI runs by itself is refused until its owner trusts it (faults row 77)', () => {
   const root = tempDir('unsafe');
   const opencode = findHarness('opencode', {});
-  const place = { dirs: [join(root, 'packages/a'), root], main_root: root };
+  const place = { dir: join(root, 'packages/a/b'), root, main_root: root };
   expect(() => refuseUnsafe(opencode, DEFAULT_CONFIG, place)).not.toThrow();
-  mkdirSync(join(root, '.opencode/plugin'), { recursive: true });
+  mkdirSync(join(root, 'packages/.opencode/plugin'), { recursive: true });
   expect(() => refuseUnsafe(opencode, DEFAULT_CONFIG, place)).toThrow(
     expect.objectContaining({ code: 'repository_untrusted' }),
   );
