@@ -13,7 +13,7 @@ import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
 import { abortTurn } from '../store/settle.ts';
 import { type Claim, claimedInput, claimTurn, recordLaunch, refreshToken } from '../store/turn.ts';
-import { privateDir, writeAtomic } from '../sys/files.ts';
+import { privateDir, writePrivate } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { launchTurn } from '../sys/launch.ts';
 import { turnFiles } from '../sys/turn-files.ts';
@@ -112,13 +112,13 @@ async function launch(
   const prompt = await promptOf(deps, claim, harness, role);
   const spec = specOf(deps, session, turn, prompt, token);
   const command = harness.command(spec);
-  writeAtomic(files.prompt, prompt);
-  for (const [name, content] of Object.entries(command.files)) writeAtomic(`${turn.dir}/${name}`, content);
+  // Nobody reads these before the process does, and a start that was cut off writes them anew: no rename is needed.
+  writePrivate(files.prompt, prompt);
+  for (const [name, content] of Object.entries(command.files)) writePrivate(`${turn.dir}/${name}`, content);
   const env = turnEnvironment(deps, { session, turn, harness, role, token, added: command.env });
-  writeAtomic(files.command, commandRecord(command, session, env));
   const stdin_path = command.stdin === prompt ? files.prompt : `${turn.dir}/stdin`;
-  if (command.stdin !== prompt) writeAtomic(stdin_path, command.stdin);
-  return launchTurn({
+  if (command.stdin !== prompt) writePrivate(stdin_path, command.stdin);
+  const launched = launchTurn({
     dir: turn.dir,
     program: command.program,
     args: command.args,
@@ -127,6 +127,9 @@ async function launch(
     stdin_path,
     marker: turn.marker,
   });
+  // For people, so it does not stand in the way of the start.
+  writePrivate(files.command, commandRecord(command, session, env));
+  return launched;
 }
 
 /** What was started, for people and for replays: names of variables, never their values. */

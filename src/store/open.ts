@@ -86,7 +86,7 @@ function prepare(db: Database, options: OpenOptions): void {
   db.run(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`);
   db.run('PRAGMA foreign_keys = ON');
   db.run('PRAGMA trusted_schema = OFF');
-  db.run('PRAGMA wal_autocheckpoint = 1000');
+  db.run('PRAGMA wal_autocheckpoint = 4000');
 }
 
 function migrate(db: Database): void {

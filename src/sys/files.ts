@@ -13,6 +13,7 @@ import {
   rmSync,
   statfsSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -99,6 +100,15 @@ export function privateDir(path: string): string {
     return path;
   } catch (error) {
     throw systemError(error, `create the directory ${path}`);
+  }
+}
+
+/** Writes a file for its owner alone, in place: for files that nobody reads while they are written. */
+export function writePrivate(path: string, data: string): void {
+  try {
+    writeFileSync(path, data, { mode: 0o600 });
+  } catch (error) {
+    throw systemError(error, `write ${path}`);
   }
 }
 

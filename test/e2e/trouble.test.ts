@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { beforeAll, expect, test } from 'bun:test';
 import { mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -131,6 +132,24 @@ test('a turn that nobody follows is found by the supervisor itself within second
   const { turn } = await claimOnly(narrow, id);
   expect(turn.turn).toBe(1);
   await untilState(narrow, 'stray', 'completed', 20_000);
+}, 60_000);
+
+test('a bug that one session brings out ends that session, and the next supervisor serves the others (fault 8)', async () => {
+  const runner = { program: 'sh', base_args: ['-c', 'true'], add_dir_flag: '--add-dir' };
+  const narrow = droverBench({ config: { max_live_sessions: 1, harness_runners: { runner } } });
+  await queuedIn(narrow, 'fine', DONE);
+  await narrow.run(['sling', '--harness', 'runner', '--name', 'cursed', 'x']);
+  const db = new Database(join(narrow.drover_home, 'drover.db'));
+  db.run(`UPDATE sessions SET created_at = 1, profile_json = '{"add_dirs":7}' WHERE name = 'cursed'`);
+  db.close();
+  writeFileSync(join(narrow.home, 'go'), '');
+  const row = await untilState(narrow, 'cursed', 'failed');
+  expect(row.end_reason).toStartWith('internal: TypeError');
+  await until('somebody serves', async () => {
+    await narrow.run(['up']);
+    return sessionOf(narrow, 'fine').state === 'completed';
+  });
+  expect(turnsOf(narrow, 'cursed').map(({ outcome }) => outcome)).not.toContain(null);
 }, 60_000);
 
 test('a queued session whose directory is gone fails with the reason (E-009)', async () => {

@@ -1,16 +1,11 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { type MailRow, OPERATOR } from '../../model/mail.ts';
-import { loadConfig } from '../../session/config.ts';
-import { mailBlock } from '../../session/format.ts';
 import { type Caller, callerOf } from '../../session/identity.ts';
-import { check, neutralFor } from '../../session/inbox.ts';
-import { mailFor, reply, send } from '../../session/mail.ts';
 import { listMail, type MailQuery, markOperatorRead } from '../../store/mail.ts';
 import { findSession } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
-import { announce } from '../announce.ts';
 import type { Context } from '../context.ts';
 import { mailText } from '../mail-text.ts';
 import { printJson } from '../output.ts';
@@ -87,15 +82,24 @@ async function sendMail(context: Context, options: Written & { to?: string }): P
   const deps = await context.deps();
   const caller = await callerOf(deps);
   const repo_root = options.to?.startsWith('@') && caller.session === null ? await context.repoRoot() : null;
+  const { send } = await writing();
   const rows = await send(deps, caller, { ...request, to: options.to, repo_root });
   print(context, rows);
   await announce(deps, caller);
+}
+
+/** What only writing needs; `list`, the verb that is called most, does without it. */
+const writing = () => import('../../session/mail.ts');
+
+async function announce(...args: Parameters<typeof import('../announce.ts')['announce']>): Promise<void> {
+  await (await import('../announce.ts')).announce(...args);
 }
 
 async function answer(context: Context, id: string, options: Written): Promise<void> {
   const request = await requestOf(options);
   const deps = await context.deps();
   const caller = await callerOf(deps);
+  const { reply } = await writing();
   print(context, await reply(deps, caller, id, request));
   await announce(deps, caller);
 }
@@ -170,10 +174,16 @@ async function read(context: Context, id: string): Promise<void> {
   if (store === null)
     throw new AppError('not_found', 'mail_not_found', `No mail ${id}.`, { hint: 'Nothing was ever stored here.' });
   const caller = await callerOf({ store, env: context.env });
+  const { mailFor } = await writing();
   const mail = await mailFor({ store }, caller, id);
   const { session } = caller;
   if (session !== null && mail.to_id === session.id && mail.delivered_turn === null) return take(context);
   if (session !== null) {
+    const [{ neutralFor }, { loadConfig }, { mailBlock }] = await Promise.all([
+      import('../../session/inbox.ts'),
+      import('../../session/config.ts'),
+      import('../../session/format.ts'),
+    ]);
     const neutral = await neutralFor({ config_for: (root) => loadConfig(context.env, root) }, session);
     if (context.globals.json) printJson({ mail });
     else console.log(mailBlock(mail, neutral));
@@ -194,6 +204,7 @@ async function markRead(context: Context, id: string): Promise<number> {
 
 async function take(context: Context): Promise<void> {
   const deps = await context.deps();
+  const { check } = await import('../../session/inbox.ts');
   const checked = await check(deps, await callerOf(deps));
   if (context.globals.json) printJson({ ...checked });
   else console.log(checked.text ?? 'no new mail');

@@ -6,7 +6,6 @@ import { isInFlight, LIVE_STATES, type SessionRow } from '../../model/session.ts
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
-import { isFlocked } from '../../sys/flock.ts';
 import type { Context } from '../context.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
 import { paintState, reason } from '../render-session.ts';
@@ -76,11 +75,15 @@ function verdictOf(row: SessionRow, now: number): 'ok' | 'late' | 'stuck' | 'dea
   return row.state === 'stalled' || silence > DEFAULT_CONFIG.watchdog.stale_ms ? 'late' : 'ok';
 }
 
-function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): void {
-  const isUp = isFlocked(homePaths.lock(context.home, 'supervisor'));
+/** Asked only when somebody wants to know: loading the lock's bindings costs as much as the rest of the verb. */
+async function isSupervisorUp(home: string): Promise<boolean> {
+  return (await import('../../sys/flock.ts')).isFlocked(homePaths.lock(home, 'supervisor'));
+}
+
+async function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): Promise<void> {
   if (context.globals.json) {
     printJson({
-      supervisor_up: isUp,
+      supervisor_up: await isSupervisorUp(context.home),
       sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row, systemClock.now()) })),
     });
     return;
@@ -107,5 +110,6 @@ function print(context: Context, store: Store | null, rows: SessionRow[], option
   if (options.watch) console.log('');
   console.log(table([header, ...lines]));
   const needs = rows.some((row) => row.ended_at === null);
-  if (needs && !isUp) console.error(paint('yellow', 'no supervisor is up; `drover up` starts it'));
+  if (needs && !(await isSupervisorUp(context.home)))
+    console.error(paint('yellow', 'no supervisor is up; `drover up` starts it'));
 }
