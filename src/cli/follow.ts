@@ -1,6 +1,7 @@
 import type { AppError } from '../model/error.ts';
 import { isTerminal, type SessionRow } from '../model/session.ts';
 import { listEvents } from '../store/event.ts';
+import { restOf } from '../store/rest.ts';
 import { getSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import { systemClock } from '../sys/clock.ts';
@@ -10,15 +11,23 @@ import { paint, printJson } from './output.ts';
 import { joinPieces, renderEvent } from './render-event.ts';
 import { describe } from './render-session.ts';
 
-/** 0 completed, 1 failed or zombie or stopped, 75 parked (ARCHITECTURE §7). */
-export function outcomeCode(row: SessionRow): number {
+/**
+ * What a waiter gets to know about a session (ARCHITECTURE §7), null while there is something to wait for: 0 completed, or
+ * at rest with nothing to do; 1 failed, stopped or died; 75 held, or waiting for somebody's answer.
+ */
+async function outcomeCode(store: Store, row: SessionRow): Promise<number | null> {
   if (row.state === 'completed') return 0;
-  return row.state === 'parked' ? 75 : 1;
+  if (isTerminal(row.state)) return 1;
+  // An interruption before the first event goes round by `parked` for a moment.
+  if (row.state === 'parked') return row.parked_reason === 'operator' && row.resume_at !== null ? null : 75;
+  if (row.state !== 'idle') return null;
+  const rest = await restOf(store, row);
+  return rest === 'busy' ? null : rest === 'question' ? 75 : 0;
 }
 
-/** Over for a waiter: ended, held, or resting with nothing to do. */
-function isSettled(row: SessionRow): boolean {
-  return isTerminal(row.state) || row.state === 'parked';
+interface Waited {
+  row: SessionRow;
+  code: number | null;
 }
 
 const FALLBACK_MS = 1_000;
@@ -35,22 +44,22 @@ export async function follow(
   options: { any: boolean; events: boolean },
 ): Promise<number> {
   const seen = new Map(rows.map((row) => [row.id, 0]));
-  let current = [...rows];
+  let current: Waited[] = rows.map((row) => ({ row, code: null }));
   let nextProgress = systemClock.monotonic() + PROGRESS_MS;
   const waiter = changes(context.home, store);
   try {
     for (;;) {
       if (options.events) for (const id of seen.keys()) await printNew(context, store, seen, id, rows.length > 1);
-      current = await Promise.all(current.map(async (row) => (await getSession(store, row.id)) ?? row));
-      const over = current.filter(isSettled);
+      current = await Promise.all(current.map(({ row }) => lookAgain(store, row)));
+      const over = current.filter(({ code }) => code !== null);
       if (over.length === current.length || (options.any && over.length > 0)) {
         if (options.events) for (const id of seen.keys()) await printNew(context, store, seen, id, rows.length > 1);
         return report(context, options.any ? over : current);
       }
       if (!context.globals.quiet && systemClock.monotonic() > nextProgress) {
         nextProgress = systemClock.monotonic() + PROGRESS_MS;
-        for (const row of current)
-          if (!isSettled(row)) console.error(paint('dim', `waiting: ${describe(row, systemClock.now())}`));
+        for (const { row, code } of current)
+          if (code === null) console.error(paint('dim', `waiting: ${describe(row, systemClock.now())}`));
       }
       await waiter.next();
     }
@@ -59,15 +68,20 @@ export async function follow(
   }
 }
 
-function report(context: Context, rows: readonly SessionRow[]): number {
-  if (context.globals.json) printJson({ sessions: rows });
+async function lookAgain(store: Store, before: SessionRow): Promise<Waited> {
+  const row = (await getSession(store, before.id)) ?? before;
+  return { row, code: await outcomeCode(store, row) };
+}
+
+function report(context: Context, waited: readonly Waited[]): number {
+  if (context.globals.json) printJson({ sessions: waited.map(({ row }) => row) });
   else {
-    for (const row of rows) {
+    for (const { row } of waited) {
       console.error(describe(row, systemClock.now()));
       if (row.result_text) console.log(row.result_text);
     }
   }
-  return Math.max(...rows.map(outcomeCode));
+  return Math.max(...waited.map(({ code }) => code ?? 0));
 }
 
 async function printNew(

@@ -5,6 +5,7 @@ import { type Settlement, settle } from '../model/settle.ts';
 import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow, UNKNOWN_SESSION } from '../model/turn.ts';
 import { appendEvent } from './event.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
+import { hasLiveChildren, hasOpenQuestion } from './rest.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
@@ -68,7 +69,7 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
       contract_met: session.contract_met_at !== null,
       is_persistent: input.is_persistent,
       has_input: hasInput(tx, session.id),
-      awaits_others: awaitsOthers(tx, session.id),
+      awaits_others: hasLiveChildren(tx, session.id) || hasOpenQuestion(tx, session.id),
       is_reminded: session.is_reminded === 1,
       has_evidence: turn.terminal_mail > 0 && turn.result_ok === 1,
       attempt: session.attempt,
@@ -141,18 +142,6 @@ function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: Settle
     data: { ...verdict, exit: input.exit },
     at: input.now,
   });
-}
-
-function awaitsOthers(tx: Tx, session_id: string): boolean {
-  return (
-    tx.get(
-      `SELECT 1 FROM sessions WHERE parent_id = :session_id AND ended_at IS NULL
-       UNION ALL
-       SELECT 1 FROM mail q WHERE q.from_id = :session_id AND q.type IN ('question', 'decision_gate')
-         AND NOT EXISTS (SELECT 1 FROM mail a WHERE a.thread_id = q.thread_id AND a.to_id = :session_id AND a.seq > q.seq) LIMIT 1`,
-      { session_id },
-    ) !== null
-  );
 }
 
 interface Ending {

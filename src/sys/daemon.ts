@@ -1,5 +1,9 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, renameSync } from 'node:fs';
+import { fileSize } from './directory.ts';
 import { systemError } from './errno.ts';
+
+/** A log beyond this is put aside (one generation) when the next daemon starts. */
+const MAX_LOG_BYTES = 16 * 1024 * 1024;
 
 export interface Daemon {
   pid: number;
@@ -15,6 +19,7 @@ export function startDaemon(input: {
 }): Daemon {
   let fd: number;
   try {
+    if (fileSize(input.log) > MAX_LOG_BYTES) renameSync(input.log, `${input.log}.1`);
     fd = openSync(input.log, 'a', 0o600);
   } catch (error) {
     throw systemError(error, `open ${input.log}`);

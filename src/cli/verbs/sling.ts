@@ -65,6 +65,7 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   const deps = await context.deps();
   const caller = await callerOf(deps);
   demand(deps, caller, 'sling');
+  if (caller.session !== null && (options.wait || options.follow)) throw waitInTurn();
   const row = await sling(deps, caller, {
     task: text,
     cwd: resolve(context.cwd, options.cwd ?? '.'),
@@ -90,6 +91,14 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   }
   await wake(deps);
   return isWaiting ? follow(context, deps.store, [row], { any: false, events: options.follow === true }) : 0;
+}
+
+/** Its slot would be taken until the child is done, and the child may need that slot. */
+function waitInTurn(): AppError {
+  return new AppError('usage', 'wait_in_turn', 'A session cannot wait in its turn.', {
+    hint: 'Sling without --wait and end your turn; the result starts your next one.',
+    preserved: 'nothing was stored',
+  });
 }
 
 function positive(text: string): number {

@@ -22,6 +22,9 @@ export const verb: Verb = {
         });
       });
     examples(command, ['drover wait latest', 'drover wait build-1 build-2 --any', 'drover wait nightly && echo done']);
-    command.addHelpText('after', '\nExit codes: 0 completed, 1 failed, stopped or died, 75 parked.');
+    command.addHelpText(
+      'after',
+      '\nExit codes: 0 completed or at rest, 1 failed, stopped or died, 75 parked or waiting for an answer.',
+    );
   },
 };
