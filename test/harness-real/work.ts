@@ -26,7 +26,7 @@ export function workTests(real: RealHarness, quirks: WorkQuirks): void {
 }
 
 function commitTest(real: RealHarness, quirks: WorkQuirks): void {
-  test(`${real.id}: a task is written, committed and accounted for (C-03, E-027…E-030)`, async () => {
+  test(`${real.id}: a task is written, committed and accounted for (C-02, C-03, E-027…E-030)`, async () => {
     const path = join(real.bench.repo, 'hello.txt');
     real.play([
       { kind: 'tools', text: 'I write it.', calls: [{ verb: 'write_file', path, content: 'hello\n' }] },

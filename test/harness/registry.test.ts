@@ -9,7 +9,7 @@ import {
   resolveHarnessId,
 } from '../../src/harness/registry.ts';
 import { AppError } from '../../src/model/error.ts';
-import { profileOf, runnerOf } from './turn-spec.ts';
+import { profileOf, runnerOf, turnOf } from './turn-spec.ts';
 
 const ACME = { 'acme-runner': runnerOf({ program: 'acme-agent', project_markers: ['.acme'] }) };
 
@@ -50,7 +50,7 @@ test('the profile’s harness overrides the requested one (E-006)', () => {
   expect(requestedHarness(null, null)).toBe('auto');
 });
 
-test('an unknown harness is refused with the known ones', () => {
+test('an unknown harness is refused with the known ones, never started with a bare task (in place of E-037)', () => {
   try {
     findHarness('nope', ACME);
     expect.unreachable();
@@ -67,10 +67,15 @@ test('names of object properties are no harnesses', () => {
   for (const name of ['constructor', '__proto__', 'toString']) expect(() => findHarness(name, {})).toThrow(AppError);
 });
 
-test('every known harness can be found and speaks for itself', () => {
+test('every known harness can be found and speaks for itself (C-02)', () => {
   for (const id of knownHarnesses({})) {
     const harness = findHarness(id, {});
     expect(harness.id).toBe(id);
     expect(harness.parse('')).toBeNull();
+    const first = harness.command(turnOf());
+    expect([id, first.program, first.stdin.includes('review this change')]).toEqual([id, harness.program, true]);
+    expect(first.args.join(' ')).not.toContain('review this change');
+    const later = harness.command(turnOf({ turn: 2, native_session_id: 'native-7' })).args;
+    expect([id, harness.bits.resume, later.includes('native-7')]).toEqual([id, true, true]);
   }
 });

@@ -71,6 +71,15 @@ describe('checking one file (O-94)', () => {
     ]);
     expect(mergeConfig(checked.file, null).turn).toEqual({ ...DEFAULT_CONFIG.turn, max_attempts: 2 });
   });
+
+  test('keys of a time with terminals are taken, ignored and told: headless is the only mode (O-28)', () => {
+    const checked = checkConfig({ runtime: { shellInitDelayMs: 0, claudeHeadlessByDefault: false } }, 'user');
+    expect(checked).toEqual({
+      file: {},
+      issues: [],
+      warnings: [{ path: ['runtime'], message: 'unknown key, ignored' }],
+    });
+  });
 });
 
 describe('what a repository may not set', () => {

@@ -128,7 +128,7 @@ describe('the pages in agents/ (O-49, O-64)', () => {
     expect([...roles.keys()].sort()).toEqual([...persistent, ...workers, 'merger', DEFAULT_CONFIG.default_role].sort());
   });
 
-  test('coordinator, orchestrator and monitor live on; all others are for one task (O-49)', () => {
+  test('coordinator, orchestrator and monitor live on; all others are for one task (O-49, O-89)', () => {
     expect(
       [...roles.values()]
         .filter((each) => each.is_persistent)

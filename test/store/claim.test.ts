@@ -54,8 +54,8 @@ async function idleSession(world: TestStore): Promise<string> {
   return id;
 }
 
-describe('many processes claim one session: exactly one does (I2, I3, I4)', () => {
-  test('queued and idle', async () => {
+describe('many processes claim one session: exactly one does (I2, I3, I4, O-56)', () => {
+  test('queued and idle (E-017)', async () => {
     const world = await testStore();
     const lease_fence = await takeLease(world.store, 'test', 0);
     const racers = await otherProcesses(world.home, 8);
@@ -138,7 +138,7 @@ describe('a claim is refused without a trace', () => {
     expect(await claim(world, second.id, { max_in_flight: 2 })).not.toBeNull();
   });
 
-  test('under a lease that somebody else has taken over, or that never was', async () => {
+  test('under a lease that somebody else has taken over, or that never was (O-56)', async () => {
     const world = await testStore();
     const { id } = await seedSession(world);
     const mine = await takeLease(world.store, 'me', 1);
@@ -148,7 +148,7 @@ describe('a claim is refused without a trace', () => {
     expect(await claim(world, id, { lease_fence: theirs })).not.toBeNull();
   });
 
-  test('in every other state, and for an unknown session', async () => {
+  test('in every other state, and for an unknown session (E-017)', async () => {
     const world = await testStore();
     const { id } = await seedSession(world);
     await pauseSession(world.store, { session_id: id, reason: '', now: 1 });
@@ -158,7 +158,7 @@ describe('a claim is refused without a trace', () => {
     expect(await claim(world, 'agent-nobody')).toBeNull();
   });
 
-  test('while an old turn is still open, whatever the state says', async () => {
+  test('while an old turn is still open, whatever the state says (O-56)', async () => {
     const world = await testStore();
     const { id } = await seedSession(world);
     await takeTurn(world, id);

@@ -78,7 +78,7 @@ describe('the contract', () => {
     expect((await takeTurn(world, parent.id)).notifications).toHaveLength(1);
   });
 
-  test('a persistent role never completes by itself (O-49)', async () => {
+  test('a persistent role never completes by itself (O-49, O-89)', async () => {
     const { world, parent } = await family();
     await endTurn(world, await takeTurn(world, parent.id), { settle: { is_persistent: true } });
     expect((await row(world, parent.id)).state).toBe('idle');

@@ -14,7 +14,7 @@ const events = async (world: TestStore, id: string) =>
   );
 
 describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
-  test('the same batch again writes nothing; neither does one from a wrong offset', async () => {
+  test('the same batch again writes nothing; neither does one from a wrong offset (O-65)', async () => {
     const { world, taken, rows } = await started();
     const input = batch(taken, 0, [[session('n1')], [usage('add', 3)], [{ type: 'text', text: 'hi' }]]);
     const [first] = await ingest(world.store, [input]);
@@ -86,7 +86,7 @@ describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
 });
 
 describe('the native session id', () => {
-  test('is pinned by the first event that names it (O-34)', async () => {
+  test('is pinned by the first event that names it (O-14, O-34)', async () => {
     const { world, taken, rows } = await started();
     await feedTurn(world, taken, [session('n1')]);
     expect((await rows()).session.native_session_id).toBe('n1');
@@ -148,7 +148,7 @@ describe('state and activity', () => {
     expect(log.map(({ event }) => event)).toEqual(['sling', 'claim_first', 'first_event', 'stall', 'progress', 'stop']);
   });
 
-  test('malformed, unknown and oversize lines are counted, each once', async () => {
+  test('malformed, unknown and oversize lines are counted, each once (O-65)', async () => {
     const { world, taken, rows } = await started();
     const lines = [
       null,

@@ -5,9 +5,10 @@ import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import { openReader, openStore } from '../../src/store/open.ts';
 import { MIGRATIONS } from '../../src/store/schema.ts';
+import { getSession } from '../../src/store/session.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
-import { testStore } from '../support/store.ts';
+import { seedSession, testStore } from '../support/store.ts';
 import { tempDir } from '../support/temp.ts';
 import { otherProcesses, race } from './process.ts';
 
@@ -74,7 +75,7 @@ describe('the first open (O-01, CX-59)', () => {
     for (const each of [gate, other]) each.close();
   });
 
-  test('a migration is one transaction: when it fails, nothing of it stays', async () => {
+  test('a migration is one transaction: when it fails, nothing of it stays (O-15)', async () => {
     const path = join(tempDir('open'), 'drover.db');
     const db = new Database(path, { create: true });
     // The last table of the first migration is there already.
@@ -87,13 +88,17 @@ describe('the first open (O-01, CX-59)', () => {
     after.close();
   });
 
-  test('opening again changes nothing', async () => {
-    const { home, store } = await testStore();
+  test('opening again runs no step twice and loses no row: the version tells, no column is looked for (O-15, O-36)', async () => {
+    const world = await testStore();
+    const { home, store } = world;
+    const row = await seedSession(world);
     const schema = () => store.read((tx) => tx.all('SELECT name, sql FROM sqlite_master ORDER BY name'));
     const before = await schema();
     (await openStore(options(homePaths.database(home)))).close();
     expect(await schema()).toEqual(before);
     expect(before.length).toBeGreaterThan(10);
+    expect(await getSession(store, row.id)).toEqual(row);
+    expect(await store.read((tx) => tx.get('PRAGMA user_version'))).toEqual({ user_version: MIGRATIONS.length });
   });
 });
 

@@ -90,6 +90,61 @@ describe('types and tables say the same, both ways (O-95)', () => {
   });
 });
 
+describe('what a session is', () => {
+  const column = (type: string, nullable = false) => ({ type, nullable });
+  const some = async (table: string, names: readonly string[]) => {
+    const found = (await tables())[table] ?? [];
+    return Object.fromEntries(
+      names.map((name) => {
+        const { type, nullable } = found.find((each) => each.name === name) ?? { type: 'none', nullable: false };
+        return [name, column(type, nullable)];
+      }),
+    );
+  };
+  const fill = (names: readonly string[], value: ReturnType<typeof column>) =>
+    Object.fromEntries(names.map((name) => [name, value]));
+
+  test('labels, place, state, times and metrics as whole numbers, money in micro-dollars (E-001)', async () => {
+    const texts = ['id', 'task', 'project', 'task_group', 'harness', 'working_dir', 'state'];
+    const worktree = ['worktree_path', 'branch', 'base_ref'];
+    const numbers = ['created_at', 'updated_at', 'input_tokens', 'output_tokens', 'tool_calls'];
+    const unknown = ['last_activity_at', 'ended_at', 'cost_micros'];
+    expect(await some('sessions', [...texts, ...worktree, ...numbers, ...unknown])).toEqual({
+      ...fill(texts, column('TEXT')),
+      ...fill(worktree, column('TEXT', true)),
+      ...fill(numbers, column('INTEGER')),
+      ...fill(unknown, column('INTEGER', true)),
+    });
+    // The pid is that of a turn's process.
+    expect(await some('turns', ['pid'])).toEqual({ pid: column('INTEGER', true) });
+  });
+
+  test('name, role, parent, depth, run, escalation, prompt version, native id; the process and its transcript by turn (O-02)', async () => {
+    const texts = ['id', 'name', 'role', 'state'];
+    const optional = ['worktree_path', 'branch', 'parent_id', 'run_id', 'prompt_version', 'native_session_id'];
+    const numbers = ['depth', 'created_at', 'escalation_level'];
+    const unknown = ['last_activity_at', 'stalled_since'];
+    expect(await some('sessions', [...texts, ...optional, ...numbers, ...unknown])).toEqual({
+      ...fill(texts, column('TEXT')),
+      ...fill(optional, column('TEXT', true)),
+      ...fill(numbers, column('INTEGER')),
+      ...fill(unknown, column('INTEGER', true)),
+    });
+    expect(await some('turns', ['pid', 'marker', 'dir'])).toEqual({
+      pid: column('INTEGER', true),
+      marker: column('TEXT'),
+      dir: column('TEXT'),
+    });
+    expect(await seedSession(await testStore())).toMatchObject({ escalation_level: 0, depth: 0, state: 'queued' });
+  });
+
+  test('what is not known is there as null, not absent: a row has every column (ARCHITECTURE §3, in place of O-04)', async () => {
+    const row = await seedSession(await testStore());
+    expect(Object.keys(row).sort()).toEqual(((await tables()).sessions ?? []).map(({ name }) => name).sort());
+    expect(row).toMatchObject({ prompt_version: null, native_session_id: null, model: null, parent_id: null });
+  });
+});
+
 describe('the database checks the words itself', () => {
   const refused = async (sql: string) => {
     const world = await testStore();
@@ -118,7 +173,7 @@ describe('the database checks the words itself', () => {
     await expect(refused(sql)).rejects.toThrow(complaint);
   });
 
-  test('it knows the words of the model and no others', async () => {
+  test('it knows the words of the model and no others (O-26)', async () => {
     const { store } = await testStore();
     const listed = async (table: string, column: string) => {
       const row = await store.read((tx) =>
@@ -128,6 +183,8 @@ describe('the database checks the words itself', () => {
       return list.split(',').map((word) => word.trim().replaceAll("'", ''));
     };
     expect(await listed('sessions', 'state')).toEqual([...SESSION_STATES]);
+    for (const old of ['booting', 'working', 'completed', 'stalled', 'zombie'] as const)
+      expect(SESSION_STATES).toContain(old);
     expect(await listed('sessions', 'parked_reason')).toEqual([...PARKED_REASONS]);
     expect(await listed('turns', 'end_cause')).toEqual([...END_CAUSES]);
     expect(await listed('turns', 'outcome')).toEqual([...OUTCOMES]);
@@ -135,7 +192,7 @@ describe('the database checks the words itself', () => {
     expect(await listed('mail', 'priority')).toEqual([...PRIORITIES]);
   });
 
-  test('a name is free again when its session has ended, and not before', async () => {
+  test('a name is free again when its session has ended, and not before (O-02)', async () => {
     const world = await testStore();
     const first = await seedSession(world, { name: 'twin' });
     const second = await seedSession(world, { name: 'other' });

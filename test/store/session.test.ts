@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import { newId } from '../../src/model/id.ts';
-import { LIVE_STATES } from '../../src/model/session.ts';
+import { isTerminal, LIVE_STATES, SESSION_STATES } from '../../src/model/session.ts';
 import { hashToken } from '../../src/session/identity.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
 import { listMail } from '../../src/store/mail.ts';
-import { findSession, insertSession, listSessions, sessionByToken } from '../../src/store/session.ts';
+import { findSession, getSession, insertSession, listSessions, sessionByToken } from '../../src/store/session.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
 const setTime = (world: TestStore, id: string, updated_at: number) =>
@@ -61,7 +61,7 @@ describe('a new session', () => {
     expect(await listMail(world.store, { to_id: old.id })).toHaveLength(1);
   });
 
-  test('gets the next free name, unless a person chose it; ended ones give theirs back (O-74, CX-14)', async () => {
+  test('gets the next free name, unless a person chose it; ended ones give theirs back (O-03, O-74, CX-14)', async () => {
     const world = await testStore();
     const names = [];
     for (let i = 0; i < 3; i++) names.push((await seedSession(world)).name);
@@ -160,7 +160,7 @@ describe('finding one (E-020, CX-46)', () => {
   });
 });
 
-test('lists are filtered by place, state, parent and run, newest first', async () => {
+test('all sessions, or those of a place, state, parent or run, the newest first (E-019, O-16)', async () => {
   const world = await testStore();
   const parent = await seedSession(world, { repo_root: '/a', run_id: 'run-x' });
   const child = await seedSession(world, { repo_root: '/b', parent_id: parent.id });
@@ -179,6 +179,25 @@ test('lists are filtered by place, state, parent and run, newest first', async (
   expect(await ids({ states: ['stopped', 'queued'], repo_root: '/a' })).toEqual([gone.id, parent.id]);
   expect(await ids({ parent_id: parent.id })).toEqual([child.id]);
   expect(await ids({ run_id: 'run-x' })).toEqual([parent.id]);
+});
+
+test('reads: nobody is null, the active ones are all that have not ended (O-16)', async () => {
+  const world = await testStore();
+  expect(await getSession(world.store, 'agent-nobody')).toBeNull();
+  const ids: Record<string, string> = {};
+  for (const state of SESSION_STATES) {
+    const { id } = await seedSession(world);
+    ids[state] = id;
+    await world.store.write((tx) =>
+      tx.run('UPDATE sessions SET state = :state, ended_at = :ended_at, parked_reason = :why WHERE id = :id', {
+        ...{ id, state, ended_at: isTerminal(state) ? 1 : null, why: state === 'parked' ? 'gate' : null },
+      }),
+    );
+  }
+  const active = (await listSessions(world.store, { states: LIVE_STATES })).map(({ state }) => state).sort();
+  expect(active).toEqual(['booting', 'idle', 'parked', 'queued', 'stalled', 'working']);
+  expect(await listSessions(world.store, {})).toHaveLength(SESSION_STATES.length);
+  expect((await getSession(world.store, ids.zombie ?? ''))?.state).toBe('zombie');
 });
 
 test('a token names its session while it lives', async () => {

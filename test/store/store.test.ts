@@ -1,10 +1,13 @@
 import { expect, test } from 'bun:test';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import { openStore } from '../../src/store/open.ts';
 import { getSession } from '../../src/store/session.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
 import { seedSession, type TestStore, testStore } from '../support/store.ts';
+import { tempDir } from '../support/temp.ts';
 
 const rename = (world: TestStore, id: string, task: string) =>
   world.store.write((tx) => tx.run('UPDATE sessions SET task = :task WHERE id = :id', { id, task }));
@@ -64,4 +67,23 @@ test('the version changes with the commits of others, not with our own', async (
   expect(world.store.dataVersion()).toBe(before);
   await other.write((tx) => tx.run("UPDATE sessions SET task = 'theirs' WHERE id = :id", { id }));
   expect(world.store.dataVersion()).not.toBe(before);
+});
+
+test('close lets go of the database, its files and its log (O-18)', async () => {
+  const home = tempDir('closing');
+  const path = homePaths.database(home);
+  const options = { path, durability: 'full' as const, clock: systemClock, gate: { tryEnter: () => () => undefined } };
+  const store = await openStore(options);
+  await store.write((tx) => tx.run("UPDATE runs SET status = 'failed', completed_at = 1 WHERE id = 'none'"));
+  await store.read((tx) => tx.all('SELECT id FROM sessions'));
+  const held = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      const link = join('/proc/self/fd', fd);
+      return existsSync(link) && readlinkSync(link).startsWith(path);
+    }).length;
+  expect(held()).toBeGreaterThan(0);
+  store.close();
+  expect(held()).toBe(0);
+  expect(existsSync(`${path}-wal`)).toBe(false);
+  expect(() => store.dataVersion()).toThrow();
 });

@@ -68,7 +68,7 @@ function expectedAfter(before: SessionRow, event: SessionEvent): Partial<Session
   };
 }
 
-describe('every state × every event (O-05…O-10, I1)', () => {
+describe('every state × every event (C-05, O-05…O-10, I1)', () => {
   for (const event of EVENTS) {
     test(event, async () => {
       const world = await testStore();
@@ -139,6 +139,17 @@ test('a late settle, stall or event of turn 1 leaves turn 2 alone', async () => 
   expect(await read(world, id)).toEqual(before);
 });
 
+test('how long and how badly it is stalled is each session’s own, and forgotten when it goes on (O-35)', async () => {
+  const world = await testStore();
+  const [one, other] = [await inState(world, 'working'), await inState(world, 'stalled')];
+  await apply(world, inputFor(one.id, 'stall'));
+  expect(await read(world, one.id)).toMatchObject({ stalled_since: 1_000, escalation_level: 2 });
+  expect(await read(world, other.id)).toMatchObject({ stalled_since: 7, escalation_level: 2 });
+  await apply(world, inputFor(one.id, 'progress'));
+  expect(await read(world, one.id)).toMatchObject({ stalled_since: null, escalation_level: 0 });
+  expect(await read(world, other.id)).toMatchObject({ stalled_since: 7, escalation_level: 2 });
+});
+
 test('the reasons to be parked are checked by the database as well', async () => {
   const world = await testStore();
   const before = await inState(world, 'idle');
@@ -148,7 +159,7 @@ test('the reasons to be parked are checked by the database as well', async () =>
   expect(await read(world, before.id)).toEqual(before);
 });
 
-describe('two processes at the same instant (O-07, I1)', () => {
+describe('two processes at the same instant (O-07, O-12, I1)', () => {
   test('each transition has exactly one winner, unless it may be repeated', async () => {
     const world = await testStore();
     const racers = await otherProcesses(world.home, 2);

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'bun:test';
 import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { homePaths } from '../../src/model/home.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
 import { type LaunchedTurn, launchTurn, type TurnLaunch } from '../../src/sys/launch.ts';
@@ -34,7 +35,7 @@ afterEach(async () => {
   }
 });
 
-test('launch: output, identity and exit code are in the turn’s files', async () => {
+test('launch: output, identity and exit code are in the turn’s files (O-66)', async () => {
   const { turn, dir } = sh('echo out; echo err >&2; exit 7');
   await turn.exited;
   expect(stdout(dir)).toBe('out\n');
@@ -95,7 +96,7 @@ test('launch: arguments, directory names and stdin pass unchanged, whatever is i
   expect(readExit(dir)?.code).toBe(0);
 });
 
-test('launch: without a stdin file there is nothing to read', async () => {
+test('launch: without a stdin file there is nothing to read (E-036)', async () => {
   const { turn, dir } = sh('cat; echo end');
   await turn.exited;
   expect(stdout(dir)).toBe('end\n');
@@ -159,7 +160,7 @@ test('launch: a shell builtin is never taken for the program', async () => {
   expect(stdout(dir)).toContain('coreutils');
 });
 
-test('launch: what cannot start is a typed error, and leaves the lock free', () => {
+test('launch: what cannot start is a typed error, and leaves the lock free (E-054, O-66)', () => {
   const dir = tempDir();
   const refusals: [Partial<TurnLaunch>, string][] = [
     [{ program: 'no-such-program' }, 'program_not_found'],
@@ -227,6 +228,16 @@ test('launch: a turn outlives the process that started it, and its exit code too
   expect(readExit(dir)).toMatchObject({ code: 3 });
   expect(stdout(dir)).toBe('a\nb\n');
   await assertNoLeaks(dir);
+});
+
+test('launch: standard error goes to a file of that session and turn, appended to (E-050, E-051)', async () => {
+  expect(turnFiles(homePaths.turn('/srv/drover', 'session-123', 2)).stderr).toBe(
+    '/srv/drover/sessions/session-123/turns/2/stderr.log',
+  );
+  const { turn, dir } = sh('echo one >&2');
+  await turn.exited;
+  await sh('echo two >&2', { dir }).turn.exited;
+  expect(stderr(dir)).toBe('one\ntwo\n');
 });
 
 test('turn files: absent, torn and foreign content is read as nothing', () => {

@@ -135,7 +135,7 @@ test('tree: what an earlier look proved stays proven', async () => {
   expect(await kill({ ...turn, known })).toEqual({ proven_empty: true, killed: [child], survivors: [] });
 });
 
-test('tree: the launcher is spared until it has recorded the end, even when SIGKILL was needed', async () => {
+test('tree: the launcher is spared until it has recorded the end, even when SIGKILL was needed (O-59)', async () => {
   for (const options of [{}, ...Array(8).fill({ first_signal: 'SIGKILL' as const })]) {
     const { dir, turn } = await start('ignores-term');
     expect((await kill(turn, options)).proven_empty).toBe(true);
@@ -143,7 +143,7 @@ test('tree: the launcher is spared until it has recorded the end, even when SIGK
   }
 });
 
-test('tree: a polite program gets SIGTERM and its grace, and no SIGKILL', async () => {
+test('tree: a polite program gets SIGTERM and its grace, and no SIGKILL (O-59)', async () => {
   const { dir, turn } = await start("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done");
   expect((await kill(turn, { grace_ms: 10_000 })).proven_empty).toBe(true);
   expect(readFileSync(turnFiles(dir).stdout, 'utf8')).toContain('bye');
@@ -218,7 +218,7 @@ test('tree: never ourselves, even when we are in it', async () => {
   expect(await kill({ marker: null, launcher: null, known: [me] })).toMatchObject({ proven_empty: true, killed: [] });
 });
 
-test('tree: a turn that ended cleanly costs two looks and no waiting', async () => {
+test('tree: a turn that ended cleanly costs two looks and no waiting (O-59)', async () => {
   const { turn, exited } = await start('echo ready; exit 0');
   await exited;
   let naps = 0;

@@ -68,6 +68,14 @@ test('a proven death beats every other fact', () => {
   });
 });
 
+test('a verdict is health, act, cause and evidence; a process of which nothing is known is not called dead (O-33)', () => {
+  expect(at({ process: 'unknown' }, 0)).toEqual({ health: 'ok', act: 'none', cause: null, evidence: 'events arrive' });
+  const late = at({ process: 'unknown' }, watchdog.stale_ms + 1);
+  expect(late).toMatchObject({ health: 'late', act: 'stall', cause: null });
+  expect(late.evidence).toContain(`${watchdog.stale_ms + 1} ms`);
+  expect(at({ process: 'gone' }, 0)).toMatchObject({ health: 'dead', act: 'settle' });
+});
+
 test('what somebody decided is carried out whatever the age', () => {
   expect(at({ end_cause: 'interrupt' }, 0)).toMatchObject({ act: 'end', cause: 'interrupt' });
 });
