@@ -85,6 +85,7 @@ function command(turn: TurnSpec): HarnessCommand {
     ...eachOption('--add-dir', profile?.add_dirs ?? []),
     ...option('--max-budget-usd', profile?.max_budget_usd),
     ...option('--append-system-prompt', profile?.append_system_prompt),
+    ...listOption('--tools', turn.tools),
     ...option('--max-turns', turn.max_turns),
     ...option('--resume', turn.native_session_id),
     ...(mcp === null ? [] : ['--mcp-config', `${turn.turn_dir}/${MCP_FILE}`]),

@@ -134,6 +134,7 @@ const SAMPLE: TurnSpec = {
   turn_dir: '/nonexistent',
   cwd: '/nonexistent',
   git_common_dir: '/nonexistent/.git',
+  tools: [],
   git_dir: '/nonexistent/.git',
   profile: {
     profile_name: 'sample',

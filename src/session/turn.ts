@@ -7,7 +7,7 @@ import type { Harness, HarnessCommand, McpServer, TurnSpec } from '../model/harn
 import { homePaths } from '../model/home.ts';
 import { newSecret } from '../model/id.ts';
 import { type Role, terminalMailOf } from '../model/role.ts';
-import { profileOf, type SessionRow } from '../model/session.ts';
+import type { SessionRow } from '../model/session.ts';
 import { fillTemplate } from '../model/template.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
@@ -22,6 +22,7 @@ import { template } from './control.ts';
 import type { Deps } from './deps.ts';
 import { turnEnvironment } from './environment.ts';
 import { hashToken } from './identity.ts';
+import { launchProfile } from './launch-profile.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
 
@@ -110,7 +111,7 @@ async function launch(
   privateDir(turn.dir);
   const files = turnFiles(turn.dir);
   const prompt = await promptOf(deps, claim, harness, role);
-  const spec = specOf(deps, session, turn, prompt, token);
+  const spec = specOf(deps, session, turn, { prompt, token, role });
   const command = harness.command(spec);
   // Nobody reads these before the process does, and a start that was cut off writes them anew: no rename is needed.
   writePrivate(files.prompt, prompt);
@@ -143,7 +144,12 @@ function commandRecord(command: HarnessCommand, session: SessionRow, env: Record
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 
-function specOf(deps: Deps, session: SessionRow, turn: TurnRow, prompt: string, token: string): TurnSpec {
+function specOf(
+  deps: Deps,
+  session: SessionRow,
+  turn: TurnRow,
+  { prompt, token, role }: { prompt: string; token: string; role: Role },
+): TurnSpec {
   const checkout = checkoutOf(session.working_dir);
   const mcp: McpServer = {
     name: 'drover',
@@ -161,7 +167,8 @@ function specOf(deps: Deps, session: SessionRow, turn: TurnRow, prompt: string, 
     cwd: session.working_dir,
     git_common_dir: checkout?.common_dir ?? null,
     git_dir: checkout?.git_dir ?? null,
-    profile: profileOf(session),
+    profile: launchProfile(session, role),
+    tools: role.tools.filter((tool) => !tool.startsWith('mcp__')),
     model: session.model,
     native_session_id: session.native_session_id,
     max_turns: session.max_turns,
@@ -174,7 +181,7 @@ async function promptOf(deps: Deps, claim: Claim, harness: Harness, role: Role):
   const { session } = claim;
   const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
   const neutral = (text: string) => neutralise(text, harness.bits.at_mentions);
-  const profile = profileOf(session);
+  const profile = launchProfile(session, role);
   return composePrompt({
     session,
     role,

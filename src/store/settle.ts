@@ -162,9 +162,9 @@ function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: 
       : {}),
     ...(verdict.reason === UNKNOWN_SESSION ? { native_session_id: null } : {}),
     ...(turn.result_text === null ? {} : { result_text: turn.result_text }),
-    ...(verdict.outcome === 'cancelled' && turn.end_cause !== null
-      ? { interrupt_reason: session.interrupt_reason ?? turn.end_cause }
-      : {}),
+    // The brief of an interruption stays with the session until a turn that carried it has ended well.
+    ...(settlement.mail === 'confirm' ? { interrupt_reason: null } : {}),
+    ...(verdict.outcome === 'cancelled' && turn.end_cause !== null ? { interrupt_reason: turn.end_cause } : {}),
   };
   const moved = transition(tx, {
     session_id: session.id,

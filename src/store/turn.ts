@@ -40,7 +40,7 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
       event: before.state === 'queued' ? 'claim_first' : 'claim_next',
       actor: 'supervisor',
       now: input.now,
-      set: { turn: number, next_turn_at: null, token_hash: input.token_hash, interrupt_reason: null },
+      set: { turn: number, next_turn_at: null, token_hash: input.token_hash },
     });
     if (!moved.ok) return null;
     const turn = tx.get<TurnRow>(
@@ -66,8 +66,7 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
       data: { mails: claimed.mails.map((mail) => mail.id) },
       at: input.now,
     });
-    // The brief of an interruption belongs to this turn; the row has just been cleared of it.
-    return { session: { ...moved.row, interrupt_reason: before.interrupt_reason }, turn, ...claimed };
+    return { session: moved.row, turn, ...claimed };
   });
 }
 

@@ -31,6 +31,7 @@ export function turnOf(fields: Partial<TurnSpec> = {}): TurnSpec {
     git_dir: null,
     git_common_dir: null,
     profile: null,
+    tools: [],
     model: null,
     native_session_id: null,
     max_turns: null,

@@ -4,7 +4,7 @@ import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../sr
 import { listMail } from '../../src/store/mail.ts';
 import { abortTurn, endSession, settleTurn } from '../../src/store/settle.ts';
 import { getTurn, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
-import { endTurn, feedTurn, seedSession, takeTurn } from '../support/store.ts';
+import { CLEAN_EVENTS, endTurn, feedTurn, seedSession, takeTurn } from '../support/store.ts';
 import { family, inputOf, mailTo, NUDGE, notes, row, TEXT } from './family.ts';
 import { otherProcesses, race } from './process.ts';
 
@@ -269,6 +269,12 @@ describe('on the way', () => {
     const second = await takeTurn(world, child.id);
     expect(second.session.interrupt_reason).toBe('interrupt');
     expect(second.mails.map(({ type }) => type)).toEqual(['task', 'nudge']);
+    await feedTurn(world, second, [TEXT]);
+    await settleTurn(world.store, inputOf(world, second, { exit: { code: 3, signal: null }, now: 60 }));
+    expect((await row(world, child.id)).interrupt_reason).toBe('interrupt');
+    const third = await takeTurn(world, child.id);
+    await feedTurn(world, third, CLEAN_EVENTS);
+    await settleTurn(world.store, inputOf(world, third, { exit: { code: 0, signal: null } }));
     expect((await row(world, child.id)).interrupt_reason).toBeNull();
   });
 
