@@ -2,7 +2,7 @@ import { hostileMailTest, hostileTextTest } from './hostile.ts';
 import { hostileRepositoryTest, plainClaudeTest } from './hostile-repository.ts';
 import { RealHarness } from './support.ts';
 import { troubleTests } from './trouble.ts';
-import { driftTest, workTests } from './work.ts';
+import { driftTest, readOnlyRoleTest, workTests } from './work.ts';
 
 const real = RealHarness.forThisFile('claude');
 
@@ -15,6 +15,7 @@ workTests(real, {
     recorded: ({ type, data }) => type === 'result' && String(data.denials) === 'Write',
   },
 });
+readOnlyRoleTest(real);
 troubleTests(real, { first_event: '20s' });
 hostileTextTest(real, 'all');
 hostileMailTest(real);

@@ -172,3 +172,15 @@ export function driftTest(real: RealHarness): void {
     expect(checked.missing_flags ?? []).toEqual([]);
   });
 }
+
+/** For CLIs that can take tools away from the model. */
+export function readOnlyRoleTest(real: RealHarness): void {
+  test(`${real.id}: a role that only reads is not offered a tool that edits (O-49)`, async () => {
+    real.play([say('Looks fine.')]);
+    const name = await real.sling('Review the last commit.', '--role', 'scout');
+    await real.over(name);
+    const offered = real.asked[0]?.model.tool_names ?? [];
+    expect(offered).toContain('Read');
+    expect(offered.filter((tool) => /^(Write|Edit|MultiEdit|NotebookEdit)$/.test(tool))).toEqual([]);
+  });
+}
