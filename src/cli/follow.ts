@@ -32,6 +32,7 @@ interface Waited {
 
 const FALLBACK_MS = 1_000;
 const PROGRESS_MS = 15_000;
+const GUARD_MS = 2_000;
 
 /**
  * Waits until every session (or `any` of them) is over. Woken by changes of the database's files, with a slow look as
@@ -46,6 +47,7 @@ export async function follow(
   const seen = new Map(rows.map((row) => [row.id, 0]));
   let current: Waited[] = rows.map((row) => ({ row, code: null }));
   let nextProgress = systemClock.monotonic() + PROGRESS_MS;
+  let nextGuard = systemClock.monotonic() + GUARD_MS;
   const waiter = changes(context.home, store);
   try {
     for (;;) {
@@ -62,10 +64,24 @@ export async function follow(
           if (code === null) console.error(paint('dim', `waiting: ${describe(row, systemClock.now())}`));
       }
       await waiter.next();
+      if (systemClock.monotonic() > nextGuard) {
+        nextGuard = systemClock.monotonic() + GUARD_MS;
+        await guard(context);
+      }
     }
   } finally {
     waiter.close();
   }
+}
+
+/** Nobody should wait for work that nobody does: a supervisor that is gone is started again. */
+async function guard(context: Context): Promise<void> {
+  const [{ isFlocked }, { homePaths }] = await Promise.all([import('../sys/flock.ts'), import('../model/home.ts')]);
+  if (isFlocked(homePaths.lock(context.home, 'supervisor'))) return;
+  const { ensureSupervisor } = await import('../supervisor/ensure.ts');
+  await ensureSupervisor({ clock: systemClock, ...context }).catch((error: AppError) => {
+    if (!context.globals.quiet) console.error(paint('yellow', `waiting: ${error.message}`));
+  });
 }
 
 async function lookAgain(store: Store, before: SessionRow): Promise<Waited> {

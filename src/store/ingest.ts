@@ -116,7 +116,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       foldUsage(turn, before, event.mode, event.tokens);
       break;
     case 'cost':
-      turn.cost_micros = event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros;
+      turn.cost_micros = capped(event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros);
       break;
     case 'limit':
       turn.limit_json = JSON.stringify(joinLimits(turn.limit_json, event.limit));
@@ -164,6 +164,11 @@ function foldText(turn: TurnRow, event: { text: string; is_delta?: true }): void
   turn.is_text_open = 1;
 }
 
+/** No sum grows beyond what a number holds exactly: a harness that counts nonsense must not break the row. */
+function capped(count: number): number {
+  return Math.min(count, Number.MAX_SAFE_INTEGER);
+}
+
 /** The two places where a conversation's running total is kept: what it was before this turn, and now. */
 interface ThreadTotals {
   base: TokenCounts;
@@ -177,11 +182,11 @@ function foldUsage(turn: TurnRow, before: TurnRow, mode: 'add' | 'turn' | 'threa
     const isFirst = before.thread_json === turn.thread_json && sum(turn) === 0;
     const base = stored === null ? null : isFirst ? stored.last : stored.base;
     const counts = base ?? zero();
-    for (const key of TOKEN_KEYS) turn[key] = Math.max(0, tokens[key] - counts[key]);
+    for (const key of TOKEN_KEYS) turn[key] = capped(Math.max(0, tokens[key] - counts[key]));
     turn.thread_json = JSON.stringify({ base: counts, last: tokens } satisfies ThreadTotals);
     return;
   }
-  for (const key of TOKEN_KEYS) turn[key] = mode === 'add' ? turn[key] + tokens[key] : tokens[key];
+  for (const key of TOKEN_KEYS) turn[key] = capped(mode === 'add' ? turn[key] + tokens[key] : tokens[key]);
 }
 
 function zero(): TokenCounts {
@@ -236,10 +241,10 @@ function writeSession(tx: Tx, before: TurnRow, after: TurnRow, fold: SessionFold
   const cost = after.cost_micros === null ? null : after.cost_micros - (before.cost_micros ?? 0);
   const row = tx.get<Pick<SessionRow, 'state' | 'native_session_id'>>(
     `UPDATE sessions SET last_activity_at = coalesce(:at, last_activity_at), tool_calls = tool_calls + :tools,
-       input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,
-       cache_read_tokens = cache_read_tokens + :cache_read, cache_write_tokens = cache_write_tokens + :cache_write,
-       reasoning_tokens = reasoning_tokens + :reasoning,
-       cost_micros = CASE WHEN :cost IS NULL THEN cost_micros ELSE coalesce(cost_micros, 0) + :cost END,
+       input_tokens = min(input_tokens + :input, 9007199254740991), output_tokens = min(output_tokens + :output, 9007199254740991),
+       cache_read_tokens = min(cache_read_tokens + :cache_read, 9007199254740991), cache_write_tokens = min(cache_write_tokens + :cache_write, 9007199254740991),
+       reasoning_tokens = min(reasoning_tokens + :reasoning, 9007199254740991),
+       cost_micros = CASE WHEN :cost IS NULL THEN cost_micros ELSE min(coalesce(cost_micros, 0) + :cost, 9007199254740991) END,
        native_session_id = coalesce(:native, native_session_id)
      WHERE id = :id RETURNING state, native_session_id`,
     {

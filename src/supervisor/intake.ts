@@ -2,6 +2,7 @@ import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { type IngestInput, ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
+import { passing } from './failure.ts';
 import type { RunningTurn } from './running.ts';
 
 /** As much of all streams together is held in memory; then it is written and others get their turn. */
@@ -67,7 +68,29 @@ export class Intake {
     }
   }
 
+  /**
+   * Writes what was read of several streams at once. A bug that one of them brings out must not end the supervisor, nor
+   * meet the next one again: then each is written by itself, and the one that cannot be is counted as malformed (its raw
+   * lines stay on disk).
+   */
   async #write(found: readonly Found[]): Promise<void> {
+    try {
+      await this.#commit(found);
+    } catch (error) {
+      if (passing(error) !== null) throw error;
+      for (const { turn, batch } of found) {
+        const unread = { ...batch, lines: [], oversize: batch.oversize + batch.lines.length };
+        await this.#commit([{ turn, batch }]).catch((reason: unknown) => {
+          // Only a bug is blamed on the lines; a full disk is waited out with nothing lost.
+          if (passing(reason) !== null) throw reason;
+          return this.#commit([{ turn, batch: unread }]);
+        });
+        turn.rewind();
+      }
+    }
+  }
+
+  async #commit(found: readonly Found[]): Promise<void> {
     try {
       const batches = found.map(({ batch }) => batch);
       const rows = await ingest(this.#store, batches);

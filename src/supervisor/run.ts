@@ -67,7 +67,8 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const database = fileNumber(homePaths.database(home));
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
-  const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: cachedConfig(options) };
+  const config = cachedConfig(options);
+  const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: config.for };
   const loop: SupervisorLoop = new SupervisorLoop({
     deps,
     ingest_store,
@@ -80,7 +81,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     },
     log,
   });
-  const doorbell = new Bell(homePaths.socket(home), (line) => answer(line, loop, options), log);
+  const doorbell = new Bell(homePaths.socket(home), (line) => answer(line, { loop, config }, options), log);
   await doorbell.hang();
   const signals = onSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => loop.stop());
   log(`supervisor ${self.pid} of ${home}, lease ${lease_fence}`);
@@ -132,7 +133,11 @@ class Bell {
 }
 
 /** The doorbell understands three words; everything else is a ring. */
-function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions): string {
+function answer(
+  line: string,
+  { loop, config }: { loop: SupervisorLoop; config: ConfigCache },
+  options: SupervisorOptions,
+): string {
   if (line === 'down') {
     loop.stop();
     return JSON.stringify({ ok: true, running: loop.runningCount });
@@ -140,8 +145,16 @@ function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions):
   if (line === 'status') {
     return JSON.stringify({ ok: true, pid: process.pid, running: loop.runningCount, version: options.version });
   }
+  // Who rings may have been admitted under settings that changed a moment ago.
+  config.expire();
   loop.ring();
   return JSON.stringify({ ok: true });
+}
+
+interface ConfigCache {
+  for: Deps['config_for'];
+  /** The next question looks at the files again, however soon it comes. */
+  expire(): void;
 }
 
 /**
@@ -149,9 +162,12 @@ function answer(line: string, loop: SupervisorLoop, options: SupervisorOptions):
  * or lets those of the user or the defaults stand in: work that was accepted goes on, one repository's file is no other's
  * trouble, and whoever slings next is told.
  */
-function cachedConfig({ clock, env, log }: SupervisorOptions): Deps['config_for'] {
+function cachedConfig({ clock, env, log }: SupervisorOptions): ConfigCache {
   const cache = new Map<string, { stamp: string; config: Config; looked_at: number }>();
-  return async (repo_root) => {
+  const expire = () => {
+    for (const known of cache.values()) known.looked_at = Number.NEGATIVE_INFINITY;
+  };
+  const of: Deps['config_for'] = async (repo_root) => {
     const known = cache.get(repo_root);
     const looked_at = clock.monotonic();
     if (known !== undefined && looked_at - known.looked_at < CONFIG_MS) return known.config;
@@ -172,6 +188,7 @@ function cachedConfig({ clock, env, log }: SupervisorOptions): Deps['config_for'
       return config;
     }
   };
+  return { for: of, expire };
 }
 
 async function ofUser(env: Record<string, string | undefined>): Promise<Config> {

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { AppError } from '../model/error.ts';
 import { readTextIfExists } from './files.ts';
 import { isFlocked } from './flock.ts';
 import type { ProcessId } from './identity.ts';
@@ -105,13 +106,14 @@ export function liveHeld(dir: string): boolean {
 }
 
 function readObject(path: string): Record<string, unknown> | null {
-  const text = readTextIfExists(path);
-  if (text === null) return null;
   try {
+    // The harness can write here too: whatever is no record of ours counts as none.
+    const text = readTextIfExists(path);
+    if (text === null) return null;
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? { ...value } : null;
   } catch (error) {
-    if (error instanceof SyntaxError) return null;
+    if (error instanceof SyntaxError || (error instanceof AppError && error.code === 'not_a_file')) return null;
     throw error;
   }
 }

@@ -65,11 +65,16 @@ async function pick(store: Store | null, repo_root: string | null, options: Opti
  * What a person wants to know first: is it well? Computed from facts when asked, never stored (ARCHITECTURE §3). The ages
  * are the default thresholds of the watchdog: a read verb loads no settings.
  */
-function verdictOf(row: SessionRow, now: number): 'ok' | 'late' | 'stuck' | 'dead' | 'held' | '-' {
+function verdictOf(
+  row: SessionRow,
+  now: number,
+  isUp: boolean,
+): 'ok' | 'late' | 'stuck' | 'dead' | 'held' | 'unknown' | '-' {
   if (row.state === 'parked') return 'held';
   if (row.state === 'zombie') return 'dead';
   if (row.ended_at !== null) return '-';
   if (!isInFlight(row.state)) return 'ok';
+  if (!isUp) return 'unknown';
   const silence = now - (row.last_activity_at ?? row.updated_at);
   if (silence > DEFAULT_CONFIG.watchdog.zombie_ms) return 'stuck';
   return row.state === 'stalled' || silence > DEFAULT_CONFIG.watchdog.stale_ms ? 'late' : 'ok';
@@ -81,10 +86,12 @@ async function isSupervisorUp(home: string): Promise<boolean> {
 }
 
 async function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): Promise<void> {
+  const isAsked = context.globals.json || rows.some((row) => row.ended_at === null);
+  const isUp = isAsked && (await isSupervisorUp(context.home));
   if (context.globals.json) {
     printJson({
-      supervisor_up: await isSupervisorUp(context.home),
-      sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row, systemClock.now()) })),
+      supervisor_up: isUp,
+      sessions: rows.map((row) => ({ ...row, verdict: verdictOf(row, systemClock.now(), isUp) })),
     });
     return;
   }
@@ -99,7 +106,7 @@ async function print(context: Context, store: Store | null, rows: SessionRow[], 
   const lines = rows.map((row) => [
     paint('bold', clip(row.name, 40)),
     paintState(row.state),
-    verdictOf(row, now),
+    verdictOf(row, now, isUp),
     row.harness,
     String(row.turn),
     row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,
@@ -109,7 +116,5 @@ async function print(context: Context, store: Store | null, rows: SessionRow[], 
   ]);
   if (options.watch) console.log('');
   console.log(table([header, ...lines]));
-  const needs = rows.some((row) => row.ended_at === null);
-  if (needs && !(await isSupervisorUp(context.home)))
-    console.error(paint('yellow', 'no supervisor is up; `drover up` starts it'));
+  if (isAsked && !isUp) console.error(paint('yellow', 'no supervisor is up; `drover up` starts it'));
 }

@@ -7,7 +7,7 @@ import type { Deps } from '../../session/deps.ts';
 import { endTree } from '../../session/end.ts';
 import { callerOf, demand } from '../../session/identity.ts';
 import type { Ended } from '../../store/control.ts';
-import { getTurn } from '../../store/turn.ts';
+import { getTurn, openTurns } from '../../store/turn.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson } from '../output.ts';
@@ -47,7 +47,10 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const rows = await targets(context, deps, wanted, options.all === true);
   const stopped: Stopped[] = [];
   // Every state is durable before the first process is waited for: an emergency stop holds whatever comes after.
-  for (const row of rows) stopped.push({ row, ended: await stop(deps, row, options.reason), process_gone: true });
+  for (const row of rows) {
+    const ended = await stop(deps, row, options.reason).catch((error: unknown) => endUnrecorded(deps, rows, error));
+    stopped.push({ row, ended, process_gone: true });
+  }
   if (options.strict) refuseEnded(stopped);
   if (stopped.some(({ ended }) => ended.open_turn !== null)) await endProcesses(deps, stopped);
   if (context.globals.json) {
@@ -71,6 +74,29 @@ async function run(context: Context, wanted: string[], options: Options): Promis
     if (stopped.length === 0) console.log('nothing is live');
   }
   return stopped.every(({ process_gone }) => process_gone) ? 0 : 1;
+}
+
+/**
+ * The store takes no writes (a full disk, most likely the work of one of these sessions): the processes are ended all the
+ * same. Throws the store's error, which now says so.
+ */
+async function endUnrecorded(deps: Deps, rows: readonly SessionRow[], error: unknown): Promise<never> {
+  if (!(error instanceof AppError) || (error.kind !== 'unavailable' && error.kind !== 'parked')) throw error;
+  const wanted = new Set(rows.map((row) => row.id));
+  const open = (await openTurns(deps.store)).filter(({ session }) => wanted.has(session.id));
+  const trees = await Promise.all(
+    open.map(async ({ session, turn }) => endTree(deps, turn, await graceOf(deps, session))),
+  );
+  const gone = trees.filter((tree) => tree.proven_empty).length;
+  throw new AppError(
+    error.kind,
+    error.code,
+    `${error.message} ${gone} of ${open.length} running turns were ended all the same.`,
+    {
+      ...error.details,
+      preserved: 'the new states could not be recorded: repeat the stop when the store can be written',
+    },
+  );
 }
 
 function refuseEnded(stopped: readonly Stopped[]): void {

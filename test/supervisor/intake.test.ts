@@ -1,0 +1,56 @@
+import { expect, test } from 'bun:test';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { rehearsal } from '../../src/harness/rehearsal.ts';
+import type { Harness } from '../../src/model/harness.ts';
+import { listEvents } from '../../src/store/event.ts';
+import { Intake } from '../../src/supervisor/intake.ts';
+import { RunningTurn } from '../../src/supervisor/running.ts';
+import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
+
+/** An adapter with a bug: half a token breaks the row. */
+const BROKEN: Harness = {
+  ...rehearsal,
+  parse: () => [
+    {
+      type: 'usage',
+      mode: 'add',
+      tokens: { input_tokens: 0.5, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0 },
+    },
+  ],
+};
+
+async function running(world: TestStore, name: string, harness: Harness, lines: string[]): Promise<RunningTurn> {
+  const row = await seedSession(world, { name });
+  const { session, turn } = await takeTurn(world, row.id);
+  mkdirSync(turn.dir, { recursive: true });
+  writeFileSync(join(turn.dir, 'stdout.jsonl'), lines.map((line) => `${line}\n`).join(''));
+  return new RunningTurn({
+    session,
+    row: turn,
+    harness,
+    is_persistent: false,
+    identity: null,
+    max_line_bytes: 1 << 20,
+  });
+}
+
+const text = (n: number) => JSON.stringify({ type: 'text', text: `line ${n}` });
+
+test('lines that break the row cost their turn its events and nobody else anything', async () => {
+  const world = await testStore();
+  const good = await running(world, 'good', rehearsal, [text(1), text(2)]);
+  const bad = await running(world, 'bad', BROKEN, [text(1), text(2), text(3)]);
+  const after = await running(world, 'after', rehearsal, [text(1)]);
+  const intake = new Intake(world.store, world.clock);
+  await intake.take([good, bad, after], true);
+  const texts = async (turn: RunningTurn) =>
+    (await listEvents(world.store, { session_id: turn.key })).filter(({ type }) => type === 'text').length;
+  expect([await texts(good), await texts(bad), await texts(after)]).toEqual([2, 0, 1]);
+  expect(bad.row).toMatchObject({ malformed: 3, lines: 3, stdout_offset: 3 * (text(1).length + 1) });
+  // Once more: nothing is doubled, and what is appended is read on.
+  await intake.take([good, bad, after], true);
+  expect([await texts(good), await texts(after)]).toEqual([2, 1]);
+  expect(bad.row.malformed).toBe(3);
+  for (const turn of [good, bad, after]) turn.close();
+});
