@@ -40,7 +40,7 @@ export async function commandFor(name: string, context: Context): Promise<Comman
   });
   command.helpOption('-h, --help', 'show this help');
   verb.configure(command, context);
-  command.addHelpText('after', '\nGlobal: --json, --project DIR, --quiet');
+  command.addHelpText('after', '\nGlobal: --json, --project DIR, --quiet. All exit codes: drover --help');
   return command;
 }
 

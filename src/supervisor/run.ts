@@ -64,9 +64,11 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     openStore({ path: homePaths.database(home), durability, clock, gate, busy_timeout_ms: BUSY_MS });
   const store = await open('full');
   const ingest_store = await open('normal');
-  const database = fileNumber(homePaths.database(home));
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
+  // The lease was just written, so both files exist; while we hold the database nobody else removes its log.
+  const files = [homePaths.database(home), `${homePaths.database(home)}-wal`];
+  const numbers = files.map(fileNumber);
   const config = cachedConfig(options);
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: config.for };
   const loop: SupervisorLoop = new SupervisorLoop({
@@ -75,7 +77,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     lease_fence,
     is_owner: () => {
       // Of a database that was moved aside, as for a backup, nobody but us would ever hear again.
-      const isOurs = is_owner() && fileNumber(homePaths.database(home)) === database;
+      const isOurs = is_owner() && files.every((file, i) => fileNumber(file) === numbers[i]);
       if (isOurs) doorbell.tend();
       return isOurs;
     },

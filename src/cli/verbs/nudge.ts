@@ -51,6 +51,7 @@ function what(state: string, interrupted: number | null, changed: boolean): stri
   if (!changed) return 'the same nudge is already waiting';
   if (interrupted !== null) return `turn ${interrupted} is being ended; the next one starts with your words`;
   if (state === 'idle') return 'a turn is starting';
+  if (state === 'queued') return 'stored; its next turn carries it';
   if (state === 'parked') return 'stored; it is parked, `drover resume` lets it read';
   return 'stored; it reads it after this turn';
 }

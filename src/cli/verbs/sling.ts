@@ -32,7 +32,7 @@ interface Options {
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     command
-      .argument('<task>', 'the task; - reads standard input, @FILE a file')
+      .argument('<task>', 'the task; - reads standard input, @FILE a file; after -- it may begin with a dash')
       .option('--harness <id>', 'claude, codex, gemini, opencode, rehearsal, auto, or one of the config')
       .option('--role <name>', 'a page in agents/ (default: solo)')
       .option('--profile <name>', 'launch settings from the config')
