@@ -1,12 +1,10 @@
 import { AppError } from '../model/error.ts';
 import { OPERATOR } from '../model/mail.ts';
-import type { Capability } from '../model/role.ts';
+import { MARKER_VARIABLE } from '../model/marker.ts';
 import type { SessionRow } from '../model/session.ts';
 import { sessionByMarker, sessionByToken } from '../store/session.ts';
 import { inheritedValues } from '../sys/ancestry.ts';
-import { MARKER_VARIABLE } from '../sys/tree.ts';
 import type { Deps } from './deps.ts';
-import { loadRole } from './roles.ts';
 
 /** Tokens are kept hashed; only the session's own environment has the text. */
 export function hashToken(token: string): string {
@@ -42,17 +40,6 @@ export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Calle
 function tokenError(message: string): AppError {
   return new AppError('refused', 'token_invalid', message, {
     hint: 'A token is valid during the turn it was made for. A person unsets DROVER_TOKEN and DROVER_SESSION_ID.',
-    preserved: 'nothing was changed',
-  });
-}
-
-/** Throws `not_allowed` (3) unless the caller is a person or its role grants the verb. */
-export function demand(deps: Pick<Deps, 'package_dir' | 'env'>, caller: Caller, capability: Capability): void {
-  if (caller.session === null) return;
-  const role = loadRole(deps, caller.session.role);
-  if (role.can.includes(capability)) return;
-  throw new AppError('refused', 'not_allowed', `The role ${role.name} may not use ${capability}.`, {
-    hint: 'Ask your parent or the operator by mail.',
     preserved: 'nothing was changed',
   });
 }

@@ -1,10 +1,10 @@
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { AppError } from '../model/error.ts';
+import { MARKER_VARIABLE } from '../model/marker.ts';
 import { checkWorkingDirectory, systemError } from './errno.ts';
 import { flockNow } from './flock.ts';
 import { identityOf, type ProcessId } from './identity.ts';
-import { MARKER_VARIABLE } from './tree.ts';
 import { turnFiles } from './turn-files.ts';
 import { findProgram } from './which.ts';
 

@@ -1,11 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
+import { MARKER_VARIABLE } from '../model/marker.ts';
 import { errnoOf, systemError } from './errno.ts';
 import { bootId, isZombie, type ProcessId, type ProcessStat, processStat, signal, startTime } from './identity.ts';
-
-/** The variable every process of a turn inherits; its value is a secret of the turn (ARCHITECTURE §2). */
-export const MARKER_VARIABLE = 'DROVER_TURN_MARKER';
 
 /**
  * All processes of a turn, and their end.

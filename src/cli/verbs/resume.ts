@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { resume } from '../../session/control.ts';
-import { callerOf, demand } from '../../session/identity.ts';
+import { callerOf } from '../../session/identity.ts';
+import { demand } from '../../session/rights.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
-import { callerOf, demand } from '../../session/identity.ts';
+import { callerOf } from '../../session/identity.ts';
+import { demand } from '../../session/rights.ts';
 import { activeRun, completeRun, findRun, listRuns, type RunRow } from '../../store/run.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';

@@ -80,9 +80,11 @@ function verdictOf(
   return row.state === 'stalled' || silence > DEFAULT_CONFIG.watchdog.stale_ms ? 'late' : 'ok';
 }
 
-/** Asked only when somebody wants to know: loading the lock's bindings costs as much as the rest of the verb. */
+/** By the lock's content, which informs; asking the kernel would load bindings that cost as much as the rest of the verb. */
 async function isSupervisorUp(home: string): Promise<boolean> {
-  return (await import('../../sys/flock.ts')).isFlocked(homePaths.lock(home, 'supervisor'));
+  const { readPidLock } = await import('../../sys/lock.ts');
+  const { liveness } = await import('../../sys/identity.ts');
+  return liveness(readPidLock(homePaths.lock(home, 'supervisor'))) === 'alive';
 }
 
 async function print(context: Context, store: Store | null, rows: SessionRow[], options: Options): Promise<void> {
