@@ -1,7 +1,7 @@
 import { Database } from 'bun:sqlite';
 import { AppError } from '../model/error.ts';
 import { MIGRATIONS } from './schema.ts';
-import { Store, type StoreOptions, storeError } from './store.ts';
+import { busyError, isBusy, Store, type StoreOptions, storeError } from './store.ts';
 
 export interface OpenOptions extends StoreOptions {
   path: string;
@@ -17,44 +17,61 @@ export interface OpenOptions extends StoreOptions {
  * Throws `schema_newer` (69) when a newer drover wrote it.
  */
 export async function openStore(options: OpenOptions): Promise<Store> {
-  const leave = await enterGate(options);
-  try {
-    const db = new Database(options.path, { create: true, readwrite: true, strict: true });
+  const { clock, wait_ms = 5_000 } = options;
+  const deadline = clock.monotonic() + wait_ms;
+  for (;;) {
+    const leave = await enterGate(options);
     try {
-      db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
-      refuseNewer(userVersion(db));
-      prepare(db, options);
-      migrate(db);
+      return openNow(options);
     } catch (error) {
-      db.close();
-      throw error;
+      // Somebody who does not know the gate writes at this instant, and WAL is not switched on under a busy timeout.
+      if (!isBusy(error)) throw storeError(error);
+      if (clock.monotonic() >= deadline) throw busyError();
+    } finally {
+      leave();
     }
+    await clock.sleep(5 + Math.random() * 20);
+  }
+}
+
+function openNow(options: OpenOptions): Store {
+  const db = new Database(options.path, { create: true, readwrite: true, strict: true });
+  try {
+    db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
+    refuseNewer(userVersion(db));
+    prepare(db, options);
+    migrate(db);
     return new Store(db, options);
   } catch (error) {
-    throw storeError(error);
-  } finally {
-    leave();
+    db.close();
+    throw error;
   }
 }
 
 /**
- * Opens an existing database for reading: no gate, no pragma that writes. `null` when there is none yet, so that a read
- * verb on a fresh machine creates nothing (H-09). An older schema is migrated first.
+ * Opens an existing database for reading: no gate, no pragma that writes. `null` when there is none yet, or an empty one
+ * that somebody is just making, so that a read verb creates nothing (H-09). An older schema is migrated first.
  * Throws like `openStore`.
  */
 export async function openReader(options: Omit<OpenOptions, 'durability'>): Promise<Store | null> {
   if (!(await Bun.file(options.path).exists())) return null;
   const reader = readerOf(options);
+  if (reader === 'empty') return null;
   return reader ?? openStore({ ...options, durability: 'full' });
 }
 
-/** `null`: its schema is another one. */
-function readerOf(options: Omit<OpenOptions, 'durability'>): Store | null {
+/** `null`: its schema is an older one. */
+function readerOf(options: Omit<OpenOptions, 'durability'>): Store | 'empty' | null {
   try {
     const db = new Database(options.path, { create: false, readwrite: true, strict: true });
     try {
       db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
-      if (userVersion(db) === MIGRATIONS.length) return new Store(db, options);
+      const version = userVersion(db);
+      if (version === MIGRATIONS.length) return new Store(db, options);
+      if (version === 0) {
+        db.close();
+        return 'empty';
+      }
     } catch (error) {
       db.close();
       throw error;

@@ -152,12 +152,12 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-function isBusy(error: unknown): boolean {
+export function isBusy(error: unknown): boolean {
   const code = codeOf(error);
   return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
 }
 
-function busyError(): AppError {
+export function busyError(): AppError {
   return new AppError('parked', 'store_busy', 'The database stayed locked by another process for too long.', {
     hint: 'Try again; if it stays, look for a program that holds drover.db open in a write transaction.',
     preserved: 'nothing was written',

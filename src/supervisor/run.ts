@@ -84,8 +84,9 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
     log,
   });
   const doorbell = new Bell(homePaths.socket(home), (line) => answer(line, { loop, config }, options), log);
-  await doorbell.hang();
+  // Who sees the doorbell may also ring us down by a signal: it is heard from then on.
   const signals = onSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => loop.stop());
+  await doorbell.hang();
   log(`supervisor ${self.pid} of ${home}, lease ${lease_fence}`);
   options.on_ready?.();
   try {

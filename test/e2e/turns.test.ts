@@ -223,7 +223,7 @@ test('an unanswered question keeps a session idle, and the answer starts its tur
   await untilState(bench, 'asker', 'idle');
   const [question] = peek<MailRow>(bench, "SELECT * FROM mail WHERE type = 'question'");
   expect((await bench.run(['mail', 'reply', question?.id ?? '', '--body', '8080'])).code).toBe(0);
-  await untilSession(bench, 'asker', (row) => row.turn >= 2);
+  await until('its second turn', () => turnsOf(bench, 'asker')[1]?.ended_at);
   expect(promptOf(bench, 'asker', 2)).toContain('8080');
   await bench.run(['stop', 'asker']);
 }, 30_000);
