@@ -43,7 +43,8 @@ describe.each(SHELLS)('the %s script', (shell) => {
   });
 
   const program = Bun.which(shell);
-  test.skipIf(program === null)('is one the shell can parse', () => {
+  const reason = program === null ? ' [skipped: this shell is not installed]' : '';
+  test.skipIf(program === null)(`is one the shell can parse${reason}`, () => {
     const path = join(tempDir(), 'script');
     writeFileSync(path, scripts.get(shell) ?? '');
     const run = Bun.spawnSync([program ?? '', '-n', path]);

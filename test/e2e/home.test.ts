@@ -39,8 +39,10 @@ test('a home that cannot be made is 69 and says what to do (fault 23)', async ()
 }, 30_000);
 
 // reason: needs root and setpriv, and a checkout that everybody may read
-test.skipIf(!canBeNobody())(
-  'a home of somebody else is refused, and nothing of it is touched (fault 23)',
+const NOT_NOBODY = canBeNobody() ? '' : ' [skipped: needs root, setpriv and a checkout that others may read]';
+
+test.skipIf(NOT_NOBODY !== '')(
+  `a home of somebody else is refused, and nothing of it is touched (fault 23)${NOT_NOBODY}`,
   async () => {
     const bench = droverBench();
     for (let dir = dirname(bench.drover_home); dir !== '/'; dir = dirname(dir)) {
@@ -57,8 +59,10 @@ test.skipIf(!canBeNobody())(
 );
 
 // reason: needs the right to mount a filesystem of its own
-test.skipIf(!canMount())(
-  'a full disk is 69, loses nothing, and work goes on when there is room again (fault 17)',
+const NO_MOUNT = canMount() ? '' : ' [skipped: needs root and the right to mount]';
+
+test.skipIf(NO_MOUNT !== '')(
+  `a full disk is 69, loses nothing, and work goes on when there is room again (fault 17)${NO_MOUNT}`,
   async () => {
     const bench = droverBench();
     const state = bench.drover_home;

@@ -65,7 +65,9 @@ test('files: a private directory is made with its parents, or tightened', () => 
   expect(() => privateDir(join(dir, 'file'))).toThrow(expect.objectContaining({ name: 'AppError' }));
 });
 
-test.skipIf(process.geteuid?.() !== 0)('files: a directory of another user is refused', () => {
+const NOT_ROOT = process.geteuid?.() === 0 ? '' : ' [skipped: needs root]';
+
+test.skipIf(NOT_ROOT !== '')(`files: a directory of another user is refused${NOT_ROOT}`, () => {
   const dir = join(tempDir(), 'foreign');
   mkdirSync(dir);
   expect(Bun.spawnSync(['chown', '4711', dir]).exitCode).toBe(0);

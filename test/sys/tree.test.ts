@@ -235,7 +235,9 @@ test('tree: a turn that ended cleanly costs two looks and no waiting (O-59)', as
   expect(naps).toBeLessThanOrEqual(8);
 });
 
-test.skipIf(process.geteuid?.() !== 0)('tree: it gives up after a bounded time and names who is left', async () => {
+const NOT_ROOT = process.geteuid?.() === 0 ? '' : ' [skipped: needs root]';
+
+test.skipIf(NOT_ROOT !== '')(`tree: it gives up after a bounded time and names who is left${NOT_ROOT}`, async () => {
   const { turn } = await start('ignores-term');
   const uid = Bun.spawnSync(['id', '-u', 'nobody']).stdout.toString().trim();
   // Somebody without the right to signal them, with a clock that makes the bound pass at once.
