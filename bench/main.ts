@@ -20,6 +20,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   ingest: async () => (await import('./ingest.ts')).benchIngest,
   fleet: async () => (await import('./fleet.ts')).benchFleet,
   mail: async () => (await import('./mail.ts')).benchMail,
+  watch: async () => (await import('./watch.ts')).benchWatch,
   store: async () => (await import('./store.ts')).benchStore,
 };
 

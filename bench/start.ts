@@ -13,6 +13,7 @@ const READS: Record<string, string[]> = {
   status: ['status'],
   'status --all': ['status', '--all'],
   'mail list': ['mail', 'list'],
+  'mail list --unread': ['mail', 'list', '--unread'],
   show: ['show', 'session-42'],
 };
 

@@ -7,8 +7,8 @@ import { newId, newSecret } from '../../src/model/id.ts';
 import { nameFor, type SessionRow } from '../../src/model/session.ts';
 import { loadConfig } from '../../src/session/config.ts';
 import type { Deps } from '../../src/session/deps.ts';
+import { insertSession, type NewSession } from '../../src/store/new-session.ts';
 import { openStore } from '../../src/store/open.ts';
-import { insertSession, type NewSession } from '../../src/store/session.ts';
 import type { Store } from '../../src/store/store.ts';
 import { type Claim, claimTurn, takeLease } from '../../src/store/turn.ts';
 import { ring } from '../../src/supervisor/ensure.ts';
@@ -132,6 +132,7 @@ export async function queueSession(world: World, draft: Partial<NewSession>): Pr
       ...{ working_dir: world.repo, branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null },
       ...{ recovered_from: null, native_session_id: null, worktree_path: null, max_turns: null, timeout_ms: null },
       prompt_version: null,
+      pool: draft.harness ?? 'stamp',
       ...draft,
     },
     brief: {

@@ -1,7 +1,9 @@
 import { dirname, resolve } from 'node:path';
 import { homeDir, homePaths } from '../model/home.ts';
 import type { Deps } from '../session/deps.ts';
+import { openReader } from '../store/reader.ts';
 import type { Store } from '../store/store.ts';
+import { systemClock } from '../sys/clock.ts';
 
 export interface Globals {
   json: boolean;
@@ -45,8 +47,7 @@ export function createContext(globals: Globals): Context {
     cwd,
     package_dir,
     deps: async () => {
-      const [{ systemClock }, { makeHome }, { openWriteGate }, { openStore }] = await Promise.all([
-        import('../sys/clock.ts'),
+      const [{ makeHome }, { openWriteGate }, { openStore }] = await Promise.all([
         import('../session/home.ts'),
         import('../sys/gate.ts'),
         import('../store/open.ts'),
@@ -62,10 +63,6 @@ export function createContext(globals: Globals): Context {
       return { clock: systemClock, store, home, env, package_dir, config_for };
     },
     reader: async () => {
-      const [{ systemClock }, { openReader }] = await Promise.all([
-        import('../sys/clock.ts'),
-        import('../store/open.ts'),
-      ]);
       const store = await openReader({
         path: homePaths.database(home),
         clock: systemClock,

@@ -1,5 +1,6 @@
 import type { AppError } from '../model/error.ts';
 import { isTerminal, type SessionRow } from '../model/session.ts';
+import { Transcript } from '../session/transcript.ts';
 import { listEvents } from '../store/event.ts';
 import { restOf } from '../store/rest.ts';
 import { getSession } from '../store/session.ts';
@@ -44,18 +45,18 @@ export async function follow(
   rows: readonly SessionRow[],
   options: { any: boolean; events: boolean },
 ): Promise<number> {
-  const seen = new Map(rows.map((row) => [row.id, 0]));
+  const watched = rows.map((row) => ({ id: row.id, seen: 0, transcript: new Transcript(store, row, context.env) }));
   let current: Waited[] = rows.map((row) => ({ row, code: null }));
   let nextProgress = systemClock.monotonic() + PROGRESS_MS;
   let nextGuard = systemClock.monotonic() + GUARD_MS;
   const waiter = changes(context.home, store);
   try {
     for (;;) {
-      if (options.events) for (const id of seen.keys()) await printNew(context, store, seen, id, rows.length > 1);
+      if (options.events) for (const each of watched) await printNew(context, store, each, rows.length > 1);
       current = await Promise.all(current.map(({ row }) => lookAgain(store, row)));
       const over = current.filter(({ code }) => code !== null);
       if (over.length === current.length || (options.any && over.length > 0)) {
-        if (options.events) for (const id of seen.keys()) await printNew(context, store, seen, id, rows.length > 1);
+        if (options.events) for (const each of watched) await printNew(context, store, each, rows.length > 1);
         return report(context, options.any ? over : current);
       }
       if (!context.globals.quiet && systemClock.monotonic() > nextProgress) {
@@ -100,19 +101,21 @@ function report(context: Context, waited: readonly Waited[]): number {
   return Math.max(...waited.map(({ code }) => code ?? 0));
 }
 
-async function printNew(
-  context: Context,
-  store: Store,
-  seen: Map<string, number>,
-  id: string,
-  withName: boolean,
-): Promise<void> {
+interface Watched {
+  id: string;
+  /** The last event that was shown. */
+  seen: number;
+  transcript: Transcript;
+}
+
+async function printNew(context: Context, store: Store, watched: Watched, withName: boolean): Promise<void> {
   for (;;) {
-    const events = await listEvents(store, { session_id: id, after_seq: seen.get(id) ?? 0, limit: 500 });
-    for (const event of joinPieces(events)) {
+    const events = await listEvents(store, { session_id: watched.id, after_seq: watched.seen, limit: 500 });
+    for (const event of joinPieces(await watched.transcript.whole(events))) {
       const text = renderEvent(event);
-      if (text !== null && !context.globals.json) console.error(withName ? `${id.slice(6, 12)} ${text}` : text);
-      seen.set(id, event.seq);
+      const name = withName ? `${watched.id.slice(6, 12)} ` : '';
+      if (text !== null && !context.globals.json) console.error(`${name}${text}`);
+      watched.seen = event.seq;
     }
     if (events.length < 500) return;
   }

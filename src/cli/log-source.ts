@@ -1,7 +1,7 @@
 import type { SessionRow } from '../model/session.ts';
 import { getSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
-import { listTurns } from '../store/turn.ts';
+import { listTurns } from '../store/turn-list.ts';
 import type { Context } from './context.ts';
 
 /** What one call of `logs` reads: a session, or one turn of it. */

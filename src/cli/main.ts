@@ -1,5 +1,5 @@
 import manifest from '../../package.json' with { type: 'json' };
-import { createContext, type Globals } from './context.ts';
+import type { Globals } from './context.ts';
 import { VERBS } from './verbs.ts';
 
 /** Global options may stand before the verb and after it (O-91). */
@@ -58,13 +58,14 @@ async function main(): Promise<number> {
     console[wantsHelp ? 'log' : 'error'](help());
     return wantsHelp ? 0 : 2;
   }
-  const context = createContext(line.globals);
-  const { runVerb } = await import('./run-verb.ts');
-  try {
-    return await runVerb(line.verb, line.rest, context, manifest.version);
-  } finally {
-    context.close();
-  }
+  const [{ runVerb }] = await Promise.all([import('./run-verb.ts'), loadAhead(line.verb, line.rest)]);
+  return runVerb(line.verb, line.rest, line.globals, manifest.version);
+}
+
+/** What will be asked for anyway, the files of the one beside those of the other. */
+function loadAhead(name: string, rest: readonly string[]): Promise<unknown> {
+  const verb = Object.hasOwn(VERBS, name) ? VERBS[name]?.load() : null;
+  return Promise.all([verb, rest.some((word) => word.startsWith('-')) ? import('./parse.ts') : null]);
 }
 
 process.exitCode = await main();

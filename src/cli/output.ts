@@ -46,21 +46,25 @@ export function safe(text: string): string {
   return Bun.stripANSI(text).replace(CONTROL, '');
 }
 
-/** Columns padded to their widest cell; the last one is left as it is. */
+/**
+ * Columns padded to their widest cell; the last one is left as it is. Plain loops: this runs once, before anything is
+ * compiled, over every cell that `status` shows.
+ */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
-  for (const row of rows)
-    row.forEach((cell, i) => {
-      widths[i] = Math.max(widths[i] ?? 0, Bun.stringWidth(cell));
-    });
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => (i === row.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - Bun.stringWidth(cell))))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  for (const row of rows) {
+    for (let i = 0; i < row.length; i += 1) widths[i] = Math.max(widths[i] ?? 0, Bun.stringWidth(row[i] ?? ''));
+  }
+  let text = '';
+  for (const row of rows) {
+    let line = '';
+    for (let i = 0; i < row.length; i += 1) {
+      const cell = row[i] ?? '';
+      line += cell + ' '.repeat((widths[i] ?? 0) - Bun.stringWidth(cell) + 2);
+    }
+    text += `${line.trimEnd()}\n`;
+  }
+  return text.slice(0, -1);
 }
 
 /** `850ms`, `12s`, `3m`, `2h`, `4d`: never negative. */
@@ -77,13 +81,22 @@ export function dollars(micros: number | null): string {
   return micros === null ? '-' : `$${(micros / 1_000_000).toFixed(4)}`;
 }
 
+/** `0.4 MB`, `512 MB`. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MB`;
+}
+
 export function tokens(count: number): string {
   if (count < 1000) return String(count);
   return count < 1_000_000 ? `${(count / 1000).toFixed(1)}k` : `${(count / 1_000_000).toFixed(1)}M`;
 }
 
+/** Words of printable ASCII with single blanks between them: nothing to make safe, and as wide as it is long. */
+const PLAIN = /^[!-~]+(?: [!-~]+)*$/;
+
 /** One line, cut to `width` columns. */
 export function clip(text: string, width: number): string {
+  if (text.length <= width && PLAIN.test(text)) return text;
   const line = safe(text).replace(/\s+/g, ' ').trim();
   return Bun.stringWidth(line) <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`;
 }

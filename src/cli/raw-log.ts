@@ -1,6 +1,6 @@
 import { AppError } from '../model/error.ts';
 import type { TurnRow } from '../model/turn.ts';
-import { listTurns } from '../store/turn.ts';
+import { listTurns } from '../store/turn-list.ts';
 import { fileExists, fileSize } from '../sys/directory.ts';
 import { readFrom, type Watch, watchDirectory } from '../sys/tail.ts';
 import { turnFiles } from '../sys/turn-files.ts';

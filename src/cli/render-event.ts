@@ -49,12 +49,21 @@ export function renderEvent(row: EventRow, width = 160): string | null {
     case 'turn_start':
       return paint('bold', `── turn ${row.turn} ──`);
     case 'turn_end':
-      return paint('bold', `── turn ${row.turn}: ${text('outcome')} (${safe(text('reason'))}) ──`);
+      return paint('bold', `── turn ${row.turn}: ${text('outcome')} (${safe(text('reason'))})${leftText(data)} ──`);
     case 'status':
       return paint('dim', clip(`${text('status')} ${text('detail')}`, width));
     default:
       return null;
   }
+}
+
+/** `, ended 2 processes left behind, 1 did not go`; nothing when the turn cleaned up after itself. */
+function leftText({ leftovers, survivors }: Record<string, unknown>): string {
+  const count = (value: unknown) => (typeof value === 'number' ? value : 0);
+  const ended = count(leftovers);
+  const ones = ended === 1 ? 'process' : 'processes';
+  const left = ended === 0 ? '' : `, ended ${ended} ${ones} left behind`;
+  return count(survivors) === 0 ? left : `${left}, ${count(survivors)} did not go`;
 }
 
 function limitText(limit: unknown): string {

@@ -1,5 +1,7 @@
+import type { PoolRow } from '../model/pool.ts';
 import type { SessionRow, SessionState } from '../model/session.ts';
 import { age, paint, type Style } from './output.ts';
+import { opensText } from './render-pool.ts';
 
 const STYLES: Record<SessionState, Style> = {
   queued: 'dim',
@@ -18,9 +20,14 @@ export function paintState(state: SessionState): string {
   return paint(STYLES[state], state);
 }
 
-/** Why a session is where it is, in a few words. */
-export function reason(row: SessionRow, now: number): string {
+type Facts = Pick<SessionRow, 'state' | 'parked_reason' | 'parked_pool' | 'resume_at' | 'next_turn_at' | 'end_reason'>;
+
+/** Why a session is where it is, in a few words. `pools`: of those that hold one, to say until when. */
+export function reason(row: Facts, now: number, pools: readonly PoolRow[] = []): string {
   if (row.state === 'parked') {
+    const pool = pools.find(({ name }) => name === row.parked_pool);
+    if (pool !== undefined) return `${row.parked_reason}, pool ${pool.name} ${opensText(pool, now)}`;
+    if (row.parked_pool !== null) return `${row.parked_reason}, pool ${row.parked_pool}`;
     const until = row.resume_at === null ? '' : `, resumes in ${age(row.resume_at - now)}`;
     return `${row.parked_reason}${until}`;
   }

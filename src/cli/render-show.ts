@@ -1,8 +1,11 @@
 import type { MailRow } from '../model/mail.ts';
+import type { PoolRow } from '../model/pool.ts';
 import { profileOf, type SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
+import type { VerdictRow } from '../model/verdict.ts';
 import type { StateLogRow } from '../store/event.ts';
-import { age, clip, dollars, paint, safe, table, tokens } from './output.ts';
+import { age, clip, dollars, megabytes, paint, safe, table, tokens } from './output.ts';
+import { poolText } from './render-pool.ts';
 import { describe, paintState, reason } from './render-session.ts';
 
 /** Everything the store knows of one session. */
@@ -11,8 +14,11 @@ export interface SessionFacts {
   turns: TurnRow[];
   mail: ShownMail[];
   state_log: StateLogRow[];
+  verdicts: VerdictRow[];
   children: SessionRow[];
   parent: SessionRow | null;
+  /** The credential it shares; null while nobody has said anything of it. */
+  pool: PoolRow | null;
   /** The directory of its turns; null when it is gone or was never made. */
   files: string | null;
 }
@@ -30,16 +36,17 @@ export function renderShow(facts: SessionFacts, now: number): string {
     turnBlock(facts.turns, now),
     mailBlock(facts.mail, now),
     stateBlock(facts.state_log, now),
+    verdictBlock(facts.verdicts, now),
   ];
   const result = facts.session.result_text;
   if (result) blocks.push(`${heading('RESULT')}\n${result.split('\n').map(safe).join('\n')}`);
   return blocks.filter((block) => block !== '').join('\n\n');
 }
 
-function fields({ session: row, turns, children, parent, files }: SessionFacts, now: number): string[][] {
+function fields({ session: row, turns, children, parent, pool, files }: SessionFacts, now: number): string[][] {
   const profile = profileOf(row);
   const live = turns.find((turn) => turn.ended_at === null);
-  const why = reason(row, now);
+  const why = reason(row, now, pool === null ? [] : [pool]);
   const total = row.input_tokens + row.output_tokens;
   const rows: [label: string, value: string | null][] = [
     ['Session', `${paint('bold', safe(row.name))}  ${row.id}`],
@@ -48,6 +55,7 @@ function fields({ session: row, turns, children, parent, files }: SessionFacts, 
     ['Harness', row.native_session_id === null ? row.harness : `${row.harness}  ${safe(row.native_session_id)}`],
     ['State', `${paintState(row.state)}${why === '' ? '' : ` (${safe(why)})`}`],
     ['Evidence', row.parked_evidence === null ? null : clip(row.parked_evidence, 160)],
+    ['Pool', poolLine(row, pool, now)],
     ['Profile', row.profile_name],
     ['Model', row.model ?? profile?.model ?? null],
     ['Permissions', profile?.permission_mode ?? null],
@@ -74,6 +82,13 @@ function fields({ session: row, turns, children, parent, files }: SessionFacts, 
     ['Ended', when(row.ended_at, now)],
   ];
   return rows.flatMap(([label, value]) => (value === null || value === '' ? [] : [[paint('dim', label), value]]));
+}
+
+/** Left out where it is nothing but the harness, and nothing holds it. */
+function poolLine(row: SessionRow, pool: PoolRow | null, now: number): string | null {
+  const why = pool === null ? '' : poolText(pool, now);
+  if (pool === null || why === '') return row.pool === row.harness ? null : safe(row.pool);
+  return `${safe(row.pool)}  ${pool.state}, ${why}`;
 }
 
 function childList(children: readonly SessionRow[], now: number): string {
@@ -104,9 +119,31 @@ function turnBlock(turns: readonly TurnRow[], now: number): string {
     age((turn.ended_at ?? now) - turn.started_at),
     tokens(turn.input_tokens + turn.output_tokens),
     dollars(turn.cost_micros),
+    turn.peak_memory_bytes === 0 ? '-' : megabytes(turn.peak_memory_bytes),
+    turn.cpu_ms === 0 ? '-' : age(turn.cpu_ms),
+    leftText(turn),
     `${turn.events}${turn.malformed > 0 ? ` (${turn.malformed} malformed lines)` : ''}`,
   ]);
-  return block('TURNS', ['TURN', 'OUTCOME', 'REASON', 'EXIT', 'TOOK', 'TOKENS', 'COST', 'EVENTS'], rows);
+  const header = [
+    'TURN',
+    'OUTCOME',
+    'REASON',
+    'EXIT',
+    'TOOK',
+    'TOKENS',
+    'COST',
+    'PEAK MEMORY',
+    'CPU',
+    'LEFT',
+    'EVENTS',
+  ];
+  return block('TURNS', header, rows);
+}
+
+/** Processes the harness left behind: how many had to be ended, and how many did not go. */
+function leftText({ leftovers, survivors }: TurnRow): string {
+  if (survivors > 0) return `${leftovers} (${survivors} did not go)`;
+  return leftovers === 0 ? '-' : String(leftovers);
 }
 
 function exitText(turn: TurnRow): string {
@@ -137,6 +174,18 @@ function stateBlock(log: readonly StateLogRow[], now: number): string {
     clip(row.reason ?? '', 80),
   ]);
   return block('STATES', ['WHEN', 'CHANGE', 'EVENT', 'BY', 'TURN', 'REASON'], rows);
+}
+
+function verdictBlock(verdicts: readonly VerdictRow[], now: number): string {
+  const rows = verdicts.map((row) => [
+    `${age(now - row.at)} ago`,
+    String(row.turn),
+    row.judged_by,
+    row.cause === null || row.cause === row.health ? row.health : `${row.health} (${safe(row.cause)})`,
+    row.act === 'none' ? '-' : row.act,
+    clip(row.evidence, 80),
+  ]);
+  return block('VERDICTS', ['WHEN', 'TURN', 'BY', 'HEALTH', 'ACT', 'EVIDENCE'], rows);
 }
 
 /** `2026-01-31 08:00:00Z (12s ago)`; null when it has not happened. */

@@ -7,6 +7,12 @@ import type { Context } from './context.ts';
  */
 export interface Verb {
   configure(command: Command, context: Context): void;
+  /**
+   * The call that leaves nothing to parse: every word is the one it must be or an operand, no option among them. Does what
+   * the parser would have the action do, without the parser, which costs as much as a whole read verb; null for any other
+   * call. Only for verbs that people and sessions wait for all day.
+   */
+  plain?(words: readonly string[], context: Context): Promise<void> | null;
 }
 
 /** Lets an action say its exit code without ending the process itself. */

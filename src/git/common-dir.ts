@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { fileExists, isDirectory } from '../sys/directory.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 
 /**
  * The checkout that holds `dir`, its own and its shared git directory, by reading the two files that name them: no

@@ -2,7 +2,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from '../sys/errno.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 import { git, gitFailed, gitOutput } from './run.ts';
 
 /** All paths are absolute and free of symbolic links. */

@@ -1,4 +1,6 @@
 import { AppError } from '../model/error.ts';
+import type { TurnSpec } from '../model/harness.ts';
+import { NO_TOOLS } from '../model/role.ts';
 
 /** Linux refuses an argument of 128 KiB, its NUL included; the error it gives does not say which one. */
 const MAX_ARGUMENT_BYTES = 131_071;
@@ -41,4 +43,9 @@ export function listOption(flag: string | null, values: string[]): string[] {
 /** What a session is called in the harness's own lists (E-027, E-029, E-031). */
 export function sessionLabel(session_id: string): string {
   return `drover-${session_id}`;
+}
+
+/** The role grants no tool at all. */
+export function isToolless({ tools }: Pick<TurnSpec, 'tools'>): boolean {
+  return tools.length === 1 && tools[0] === NO_TOOLS;
 }

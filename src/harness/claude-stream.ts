@@ -131,40 +131,44 @@ function assistant(event: JsonObject): HarnessEvent[] {
   if (message === null) return [custom(event)];
   // What a subagent says is not the session's answer, but the tools it uses do touch the files.
   const isSubagent = textAt(event, 'parent_tool_use_id') !== null;
-  const events = objectsAt(message, 'content').flatMap((block) => contentBlock(block, isSubagent));
+  const events: HarnessEvent[] = [];
+  for (const block of objectsAt(message, 'content')) {
+    const said = contentBlock(block, isSubagent);
+    if (said !== null) events.push(said);
+  }
   const error = textAt(event, 'error');
   if (error !== null) events.push({ type: 'error', message: cutText(error), fatal: false });
   return events;
 }
 
-function contentBlock(block: JsonObject, isSubagent: boolean): HarnessEvent[] {
+function contentBlock(block: JsonObject, isSubagent: boolean): HarnessEvent | null {
   switch (block.type) {
     case 'text': {
       const text = cutText(textAt(block, 'text') ?? '');
-      return text === '' ? [] : [isSubagent ? { type: 'reasoning', text } : { type: 'text', text }];
+      return text === '' ? null : isSubagent ? { type: 'reasoning', text } : { type: 'text', text };
     }
     case 'thinking':
-      return [{ type: 'reasoning', text: cutText(textAt(block, 'thinking') ?? '') }];
+      return { type: 'reasoning', text: cutText(textAt(block, 'thinking') ?? '') };
     case 'tool_use': {
       const tool = nameAt(block, 'name') ?? 'unknown';
       const input = objectAt(block, 'input');
       const files = touchesOf(tool, input);
-      return [{ type: 'tool_use', tool, tool_id: nameAt(block, 'id'), input: valueText(input), files }];
+      return { type: 'tool_use', tool, tool_id: nameAt(block, 'id'), input: valueText(input), files };
     }
     default:
-      return [];
+      return null;
   }
 }
 
 function toolResults(event: JsonObject): HarnessEvent[] {
   const message = objectAt(event, 'message');
-  const blocks = message === null ? [] : objectsAt(message, 'content');
-  const events = blocks
-    .filter((block) => block.type === 'tool_result')
-    .map((block): HarnessEvent => {
-      const output = valueText(flatContent(block.content));
-      return { type: 'tool_result', tool_id: nameAt(block, 'tool_use_id'), is_error: block.is_error === true, output };
-    });
+  const events: HarnessEvent[] = [];
+  for (const block of message === null ? [] : objectsAt(message, 'content')) {
+    if (block.type !== 'tool_result') continue;
+    const output = valueText(flatContent(block.content));
+    const is_error = block.is_error === true;
+    events.push({ type: 'tool_result', tool_id: nameAt(block, 'tool_use_id'), is_error, output });
+  }
   return events;
 }
 
@@ -227,9 +231,9 @@ function failureReason(subtype: string, end: string, text: string): string {
 function spending(event: JsonObject): HarnessEvent[] {
   const events: HarnessEvent[] = [];
   const own = claudeTokens(objectAt(event, 'usage') ?? {}, SNAKE);
-  const models = Object.values(objectAt(event, 'modelUsage') ?? {}).map((each) => asObject(each) ?? {});
   if (isSpent(own)) events.push({ type: 'usage', mode: 'add', tokens: own });
   else {
+    const models = Object.values(objectAt(event, 'modelUsage') ?? {}).map((each) => asObject(each) ?? {});
     const total = models.map((each) => claudeTokens(each, CAMEL)).reduce(sum, claudeTokens({}, CAMEL));
     if (isSpent(total)) events.push({ type: 'usage', mode: 'turn', tokens: total });
   }
@@ -266,5 +270,6 @@ function sum(a: Tokens, b: Tokens): Tokens {
 }
 
 function isSpent(tokens: Tokens): boolean {
-  return Object.values(tokens).some((count) => count > 0);
+  const { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens } = tokens;
+  return input_tokens > 0 || output_tokens > 0 || cache_read_tokens > 0 || cache_write_tokens > 0;
 }

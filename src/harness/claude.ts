@@ -1,7 +1,7 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
 import type { Profile } from '../model/profile.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
-import { checkedArgs, eachOption, listOption, option, sessionLabel } from './argv.ts';
+import { checkedArgs, eachOption, isToolless, listOption, option, sessionLabel } from './argv.ts';
 import { CLAUDE_EVENTS, parseClaude } from './claude-stream.ts';
 import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { framedPrompt } from './untrusted.ts';
@@ -79,13 +79,13 @@ function command(turn: TurnSpec): HarnessCommand {
     '--print',
     ...option('--name', sessionLabel(turn.session_id)),
     ...option('--model', turn.model ?? profile?.model),
-    ...listOption('--allowed-tools', allowedTools(profile, mcp?.name ?? null)),
+    ...listOption('--allowed-tools', isToolless(turn) ? [] : allowedTools(profile, mcp?.name ?? null)),
     ...listOption('--disallowed-tools', profile?.disallowed_tools ?? []),
     ...option('--permission-mode', profile?.permission_mode ?? 'acceptEdits'),
     ...eachOption('--add-dir', profile?.add_dirs ?? []),
     ...option('--max-budget-usd', profile?.max_budget_usd),
     ...option('--append-system-prompt', profile?.append_system_prompt),
-    ...listOption('--tools', turn.tools),
+    ...(isToolless(turn) ? ['--tools', ''] : listOption('--tools', turn.tools)),
     ...option('--max-turns', turn.max_turns),
     ...option('--resume', turn.native_session_id),
     ...(mcp === null ? [] : ['--mcp-config', `${turn.turn_dir}/${MCP_FILE}`]),

@@ -1,6 +1,6 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
-import { checkedArgs, eachOption, option } from './argv.ts';
+import { checkedArgs, eachOption, isToolless, option } from './argv.ts';
 import { CODEX_EVENTS, parseCodex } from './codex-stream.ts';
 import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { projectTask } from './projection.ts';
@@ -57,7 +57,7 @@ export const codex: Harness = {
 function command(turn: TurnSpec): HarnessCommand {
   const { profile, mcp } = turn;
   const args = [
-    ...['exec', '--skip-git-repo-check', '--sandbox', sandbox(profile?.permission_mode ?? null)],
+    ...['exec', '--skip-git-repo-check', '--sandbox', sandbox(turn)],
     ...['--cd', turn.cwd, '--color', 'never'],
     ...option('--model', turn.model ?? profile?.model),
     ...eachOption('--add-dir', profile?.add_dirs ?? []),
@@ -85,8 +85,10 @@ const SANDBOXES = new Map([
   ['bypassPermissions', 'danger-full-access'],
 ]);
 
-function sandbox(permission_mode: string | null): string {
-  return SANDBOXES.get(permission_mode ?? '') ?? 'workspace-write';
+/** It cannot be run without its shell: a role without tools gets one that changes nothing. */
+function sandbox(turn: TurnSpec): string {
+  if (isToolless(turn)) return 'read-only';
+  return SANDBOXES.get(turn.profile?.permission_mode ?? '') ?? 'workspace-write';
 }
 
 function gitDirs(turn: TurnSpec): string[] {

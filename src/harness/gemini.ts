@@ -1,6 +1,6 @@
 import type { Harness, HarnessCommand, HarnessEvent, TurnSpec } from '../model/harness.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
-import { checkedArgs, listOption, option } from './argv.ts';
+import { checkedArgs, isToolless, listOption, option } from './argv.ts';
 import { type Exit, type ExitRule, errorLine, errorLines, failure, judgeExit } from './exit.ts';
 import { GEMINI_EVENTS, parseGemini } from './gemini-stream.ts';
 import { limitOf } from './limit.ts';
@@ -66,7 +66,7 @@ function command(turn: TurnSpec): HarnessCommand {
   const args = [
     ...option('-m', turn.model ?? profile?.model),
     ...listOption('--include-directories', profile?.add_dirs ?? []),
-    ...['--output-format', 'stream-json', '--approval-mode', approvalMode(profile?.permission_mode ?? null)],
+    ...['--output-format', 'stream-json', '--approval-mode', approvalMode(turn)],
     '--skip-trust',
     ...option('--resume', turn.native_session_id),
   ];
@@ -92,7 +92,9 @@ const APPROVAL_MODES = new Map([
 ]);
 
 /** A word that Gemini has no mode for gets the strictest one; it is projected into the task as well. */
-function approvalMode(permission_mode: string | null): string {
+function approvalMode(turn: TurnSpec): string {
+  if (isToolless(turn)) return 'default';
+  const permission_mode = turn.profile?.permission_mode ?? null;
   return permission_mode === null ? 'yolo' : (APPROVAL_MODES.get(permission_mode) ?? 'default');
 }
 

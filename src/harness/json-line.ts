@@ -1,6 +1,8 @@
 /** A parsed JSON object of which nothing is known yet. Read it with the functions below only. */
 export type JsonObject = { readonly [key: string]: unknown };
 
+const OPEN = '{'.charCodeAt(0);
+
 /**
  * One line as a JSON object, or `null` when it is anything else (broken, an array, a bare value, nested too deep).
  *
@@ -8,7 +10,7 @@ export type JsonObject = { readonly [key: string]: unknown };
  */
 export function parseLine(line: string): JsonObject | null {
   const text = line.charCodeAt(0) === 0xfeff ? line.slice(1) : line;
-  if (text.trimStart().charCodeAt(0) !== 0x7b) return null;
+  if (text.charCodeAt(0) !== OPEN && text.trimStart().charCodeAt(0) !== OPEN) return null;
   try {
     return asObject(JSON.parse(text));
   } catch {
@@ -32,10 +34,8 @@ export function listAt(from: JsonObject, key: string): unknown[] {
 
 /** The objects in a list; what is none is left out. */
 export function objectsAt(from: JsonObject, key: string): JsonObject[] {
-  return listAt(from, key).flatMap((each): JsonObject[] => {
-    const object = asObject(each);
-    return object === null ? [] : [object];
-  });
+  const value = from[key];
+  return Array.isArray(value) ? value.filter((each) => asObject(each) !== null) : [];
 }
 
 export function textAt(from: JsonObject, key: string): string | null {

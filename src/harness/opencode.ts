@@ -1,6 +1,7 @@
 import type { Harness, HarnessCommand, TurnSpec } from '../model/harness.ts';
+import { NO_TOOLS } from '../model/role.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
-import { checkedArgs, option, sessionLabel } from './argv.ts';
+import { checkedArgs, isToolless, option, sessionLabel } from './argv.ts';
 import { type ExitRule, failure, judgeExit } from './exit.ts';
 import { limitOf } from './limit.ts';
 import { OPENCODE_EVENTS, parseOpencode } from './opencode-stream.ts';
@@ -87,7 +88,8 @@ function command(turn: TurnSpec): HarnessCommand {
   };
 }
 
-function config({ mcp, profile }: TurnSpec): Record<string, unknown> {
+function config(turn: TurnSpec): Record<string, unknown> {
+  const { mcp, profile } = turn;
   const server = mcp && {
     type: 'local',
     command: [mcp.command, ...mcp.args],
@@ -97,7 +99,7 @@ function config({ mcp, profile }: TurnSpec): Record<string, unknown> {
   return {
     autoupdate: false,
     share: 'disabled',
-    permission: permission(profile?.permission_mode ?? null),
+    permission: permission(isToolless(turn) ? NO_TOOLS : (profile?.permission_mode ?? null)),
     ...(mcp === null ? {} : { mcp: { [mcp.name]: server } }),
   };
 }

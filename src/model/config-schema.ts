@@ -39,6 +39,7 @@ const profile = z.object({
   max_budget_usd: z.number().positive().optional(),
   token_budget: count.optional(),
   append_system_prompt: text.optional(),
+  pool: name.optional(),
 });
 type RawProfile = z.infer<typeof profile>;
 
@@ -83,7 +84,36 @@ const turn = z
     max_log_bytes: count,
   })
   .partial();
-const watchdog = z.object({ stale_ms: duration, zombie_ms: duration }).partial();
+const watchdog = z
+  .object({
+    is_enabled: z.boolean(),
+    interval_ms: duration.refine((ms) => ms >= 100, 'must be 100 ms or more'),
+    stale_ms: duration,
+    zombie_ms: duration,
+    nudge_interval_ms: duration,
+    max_escalation_level: z.number().int().min(0).max(3),
+    notify_parent_on_death: z.boolean(),
+    rpc_timeout_ms: duration,
+    loop_repeats: z.number().int().min(3),
+    triage_harness: text.nullable(),
+    triage_model: text.nullable(),
+    triage_timeout_ms: duration,
+    triage_per_tick: z.number().int().nonnegative(),
+    triage_per_day: z.number().int().nonnegative(),
+    patrol_harness: text.nullable(),
+    patrol_every_ms: duration.refine((ms) => ms >= 1_000, 'must be one second or more'),
+  })
+  .partial();
+const limits = z
+  .object({
+    memory_mb: count.nullable(),
+    min_free_mb: z.number().int().nonnegative(),
+    stagger_ms: duration,
+    throttle_ms: duration.refine((ms) => ms > 0, 'must not be zero'),
+    throttle_cap_ms: duration,
+    usage_wait_ms: duration.refine((ms) => ms > 0, 'must not be zero'),
+  })
+  .partial();
 
 const file = z.object({
   default_harness: text.optional(),
@@ -95,6 +125,7 @@ const file = z.object({
   worktree: worktree.optional(),
   turn: turn.optional(),
   watchdog: watchdog.optional(),
+  limits: limits.optional(),
   profiles: z.record(name, profile).optional(),
   harness_runners: z.record(text, runner).optional(),
   groups: z.record(name, z.array(text)).optional(),
@@ -133,7 +164,11 @@ export function checkConfig(
 const USER_ONLY: Record<string, string> = {
   harness_runners: 'a repository may not name programs to run; move this to the user config',
   trusted_repositories: 'a repository may not trust itself; move this to the user config',
+  limits: 'what the machine and the accounts bear is the same for all repositories; move this to the user config',
 };
+
+/** Keys of `watchdog` that are the same for all repositories, or cost model calls. */
+const USER_ONLY_WATCHDOG = /^(is_enabled|interval_ms|rpc_timeout_ms|triage_|patrol_)/;
 
 const LOOSE = /bypass|yolo|danger|auto$/i;
 
@@ -143,6 +178,12 @@ function projectIssues(data: ConfigFile): ConfigIssue[] {
     issues.push({
       path: ['worktree', 'root'],
       message: 'a repository may not choose a place outside itself; move this to the user config',
+    });
+  }
+  for (const key of Object.keys(data.watchdog ?? {}).filter((key) => USER_ONLY_WATCHDOG.test(key))) {
+    issues.push({
+      path: ['watchdog', key],
+      message: 'there is one watchdog for all repositories; move this to the user config',
     });
   }
   for (const [key, value] of Object.entries(data.profiles ?? {})) {
@@ -167,7 +208,7 @@ function projectIssues(data: ConfigFile): ConfigIssue[] {
 function unknownKeys(raw: unknown): ConfigIssue[] {
   const root = mapping(raw);
   const issues = strangers(root, file.shape, []);
-  for (const [key, { shape }] of Object.entries({ worktree, turn, watchdog })) {
+  for (const [key, { shape }] of Object.entries({ worktree, turn, watchdog, limits })) {
     issues.push(...strangers(mapping(root[key]), shape, [key]));
   }
   for (const [key, { shape }] of Object.entries({ profiles: profile, harness_runners: runner })) {
@@ -197,11 +238,12 @@ export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null)
   const merged = { ...DEFAULT_CONFIG };
   for (const layer of [user, project]) {
     if (layer === null) continue;
-    const { profiles: _p, harness_runners, groups, worktree, turn, watchdog, ...scalars } = layer;
+    const { profiles: _p, harness_runners, groups, worktree, turn, watchdog, limits, ...scalars } = layer;
     Object.assign(merged, overlay(merged, scalars as Partial<Config>));
     merged.worktree = overlay(merged.worktree, worktree);
     merged.turn = overlay(merged.turn, turn);
     merged.watchdog = overlay(merged.watchdog, watchdog);
+    merged.limits = overlay(merged.limits, limits);
     merged.groups = { ...merged.groups, ...groups };
     merged.harness_runners = {
       ...merged.harness_runners,
@@ -254,5 +296,6 @@ export function resolveProfile(key: string, raw: Record<string, RawProfile>, pat
     max_budget_usd: own.max_budget_usd ?? base?.max_budget_usd ?? null,
     token_budget: own.token_budget ?? base?.token_budget ?? null,
     append_system_prompt: prompts.length > 0 ? prompts.join('\n\n') : null,
+    pool: own.pool ?? base?.pool ?? null,
   };
 }

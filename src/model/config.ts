@@ -24,7 +24,46 @@ export interface Config {
     max_line_bytes: number;
     max_log_bytes: number;
   };
-  watchdog: { stale_ms: number; zombie_ms: number };
+  watchdog: {
+    /** The supervisor keeps a watchdog running beside it. */
+    is_enabled: boolean;
+    /** Between two looks. */
+    interval_ms: number;
+    stale_ms: number;
+    zombie_ms: number;
+    /** Between two steps of the ladder (O-69). */
+    nudge_interval_ms: number;
+    /** 0 note, 1 nudge, 2 triage, 3 terminate (O-27). */
+    max_escalation_level: number;
+    notify_parent_on_death: boolean;
+    /** How long the supervisor may take to answer before it counts as hung (O-27). */
+    rpc_timeout_ms: number;
+    /** The same tool call with the same input and answer, so often in a row, is a loop. */
+    loop_repeats: number;
+    /** A harness for the second opinion of tier 1; none: the mechanical default decides. */
+    triage_harness: string | null;
+    triage_model: string | null;
+    triage_timeout_ms: number;
+    triage_per_tick: number;
+    triage_per_day: number;
+    /** A harness for the patrol agent of tier 2; none: no patrol. */
+    patrol_harness: string | null;
+    patrol_every_ms: number;
+  };
+  /** What the machine and the providers bear. */
+  limits: {
+    /** Resident memory of one turn's processes beyond which its session is parked; none: no cap. */
+    memory_mb: number | null;
+    /** No new turn starts while the disk of DROVER_HOME has less than this. */
+    min_free_mb: number;
+    /** Between two sessions that start again after their pool was blocked. */
+    stagger_ms: number;
+    /** First and longest wait of a pool after "not now" without a time (doubling, with jitter). */
+    throttle_ms: number;
+    throttle_cap_ms: number;
+    /** Wait of a pool after a used-up plan whose reset time nobody told (doubling). */
+    usage_wait_ms: number;
+  };
   profiles: Record<string, Profile>;
   harness_runners: Record<string, HarnessRunner>;
   /** Groups of session names that mail can be sent to, by name without `@`. */
@@ -54,7 +93,32 @@ export const DEFAULT_CONFIG: Config = {
     max_line_bytes: 64 * 1024 * 1024,
     max_log_bytes: 1024 * 1024 * 1024,
   },
-  watchdog: { stale_ms: 300_000, zombie_ms: 900_000 },
+  watchdog: {
+    is_enabled: true,
+    interval_ms: 30_000,
+    stale_ms: 300_000,
+    zombie_ms: 900_000,
+    nudge_interval_ms: 60_000,
+    max_escalation_level: 3,
+    notify_parent_on_death: true,
+    rpc_timeout_ms: 5_000,
+    loop_repeats: 8,
+    triage_harness: null,
+    triage_model: null,
+    triage_timeout_ms: 30_000,
+    triage_per_tick: 3,
+    triage_per_day: 50,
+    patrol_harness: null,
+    patrol_every_ms: 1_800_000,
+  },
+  limits: {
+    memory_mb: null,
+    min_free_mb: 200,
+    stagger_ms: 2_000,
+    throttle_ms: 15_000,
+    throttle_cap_ms: 900_000,
+    usage_wait_ms: 900_000,
+  },
   profiles: {},
   harness_runners: {},
   groups: {},

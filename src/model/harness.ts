@@ -85,7 +85,7 @@ export interface TurnSpec {
   /** What the worktree at `cwd` has of its own (index, HEAD); a sandbox may protect it apart from the shared one. */
   git_dir: string | null;
   profile: Profile | null;
-  /** The only built-in tools the model may have, by the role; empty: all of them. */
+  /** The only built-in tools the model may have, by the role; empty: all of them; `none` alone: no tool, as far as the CLI can be told. */
   tools: string[];
   /** Overrides the profile's model. */
   model: string | null;

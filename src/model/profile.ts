@@ -14,6 +14,8 @@ export interface Profile {
   max_budget_usd: number | null;
   token_budget: number | null;
   append_system_prompt: string | null;
+  /** The credential whose limits its sessions share; none: one pool per harness. */
+  pool: string | null;
 }
 
 /** A harness that the config adds or overrides (E-033). Keys are the config's own. */

@@ -21,6 +21,9 @@ export interface Role {
 export const CAPABILITIES = ['sling', 'nudge', 'stop'] as const;
 export type Capability = (typeof CAPABILITIES)[number];
 
+/** The only word in a page's `tools` whose model gets no tool at all, not even drover's own. */
+export const NO_TOOLS = 'none';
+
 /** Any of these ends a contract whose role names none (a plain session with a parent). */
 const DEFAULT_TERMINAL_MAIL: MailType[] = ['worker_done', 'result'];
 

@@ -133,7 +133,14 @@ export interface SessionRow {
   timeout_ms: number | null;
   token_hash: string | null;
   prompt_version: string | null;
+  /** The credential whose limits it shares with others. */
+  pool: string;
+  /** Set while that pool, and no clock, decides when a parked session goes on. */
+  parked_pool: string | null;
   escalation_level: number;
+  /** When the ladder took its last step, and because of what. */
+  escalated_at: number | null;
+  escalation_cause: string | null;
   stalled_since: number | null;
   result_text: string | null;
   input_tokens: number;

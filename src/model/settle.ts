@@ -1,4 +1,5 @@
 import type { Limit } from './harness.ts';
+import { type PoolRow, parkedReasonOf } from './pool.ts';
 import type { ParkedReason, SessionEvent } from './session.ts';
 import { isSuccess, type OutcomeVerdict } from './turn.ts';
 
@@ -23,6 +24,10 @@ export interface SettleFacts {
   /** Turns before this one that a limit ended as well, without another in between. */
   limited_in_row: number;
   limit: Limit | null;
+  /** The session's pool after it heard of this turn's refusal; null: nobody refused, or its guard is off. */
+  pool: PoolRow | null;
+  /** Keeps sessions that wait for the same instant apart. */
+  spread_ms: number;
   now: number;
   backoff_ms: number;
   backoff_cap_ms: number;
@@ -37,6 +42,8 @@ export interface Settlement {
   remind: boolean;
   parked_reason: ParkedReason | null;
   resume_at: number | null;
+  /** The pool that decides when it goes on. */
+  parked_pool: string | null;
   /** A `worker_died` mail for the parent, in the same transaction (O-32). */
   died: boolean;
 }
@@ -47,6 +54,7 @@ const BASE: Omit<Settlement, 'event' | 'reason' | 'mail'> = {
   remind: false,
   parked_reason: null,
   resume_at: null,
+  parked_pool: null,
   died: false,
 };
 
@@ -61,6 +69,7 @@ export function settle(facts: SettleFacts): Settlement {
   // A process that vanished after it had reported and ended well has done its work (C-10).
   const isDone = isSuccess(outcome) || (outcome === 'lost' && facts.has_evidence);
   if (isDone && facts.saw_event) return settleSuccess(facts);
+  if (facts.pool !== null) return settleByPool(facts, facts.pool);
   if (outcome === 'limited') return settleLimited(facts, reason);
   if (outcome === 'cancelled') return settleCancelled(facts, reason);
   if (outcome === 'stalled' || outcome === 'lost')
@@ -90,6 +99,17 @@ function settleCancelled(facts: SettleFacts, reason: string): Settlement {
   const kept = { ...BASE, reason, mail: 'release' as const, attempt: facts.attempt };
   if (facts.saw_event) return { ...kept, event: 'rest' };
   return { ...kept, event: 'park', parked_reason: 'operator', resume_at: facts.now };
+}
+
+/** Refused by a provider: no attempt is spent, and the pool knows until when. */
+function settleByPool(facts: SettleFacts, pool: PoolRow): Settlement {
+  const { reason } = facts.verdict;
+  const kept = { ...BASE, event: 'park', reason, mail: 'release', attempt: facts.attempt } as const;
+  if (pool.state === 'blocked' || pool.state === 'probing')
+    return { ...kept, parked_reason: parkedReasonOf(pool.reason), parked_pool: pool.name };
+  // Throttled, or refused by a wall that has gone meanwhile.
+  const at = Math.max(pool.retry_at ?? 0, facts.now + 1000);
+  return { ...kept, parked_reason: parkedReasonOf(reason), resume_at: at + Math.ceil(facts.spread_ms) };
 }
 
 const LIMIT_WAIT_MS = 15 * 60_000;

@@ -69,7 +69,10 @@ export interface TurnRow {
   tools_open: number;
   limit_json: string | null;
   tree_empty: number | null;
+  /** Processes that did not go. */
   survivors: number;
+  /** Processes that were still there when the harness had ended of its own accord, and were ended. */
+  leftovers: number;
   native_session_before: string | null;
   native_session_after: string | null;
   terminal_mail: number;
@@ -82,6 +85,10 @@ export interface TurnRow {
   cost_micros: number | null;
   /** Totals of the conversation as last reported (usage mode `thread`), JSON of TokenCounts. */
   thread_json: string | null;
+  /** Largest resident size of all its processes together that was seen. */
+  peak_memory_bytes: number;
+  /** CPU time of its processes as last seen. */
+  cpu_ms: number;
 }
 
 /** Facts about an ended turn: what was recorded plus what the machine says now. */

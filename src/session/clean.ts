@@ -8,7 +8,7 @@ import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { detachWorktree, reattachWorktree, whileEnded, worktreeUsers } from '../store/clean.ts';
 import { endSession } from '../store/settle.ts';
-import { listTurns } from '../store/turn.ts';
+import { listTurns } from '../store/turn-list.ts';
 import { isDirectory, listFiles } from '../sys/directory.ts';
 import { ASIDE_PREFIX, moveAside, removeTree, treeBytes } from '../sys/discard.ts';
 import { processesInside } from '../sys/inside.ts';

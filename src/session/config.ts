@@ -2,7 +2,7 @@ import { type Config, DEFAULT_CONFIG } from '../model/config.ts';
 import type { ConfigIssue, ConfigScope } from '../model/config-schema.ts';
 import { AppError } from '../model/error.ts';
 import { projectConfigPath, userConfigPath } from '../model/home.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 
 /** A problem with its file; `cli` turns the path into a line. */
 export interface FileIssue extends ConfigIssue {

@@ -4,8 +4,8 @@ import { OPERATOR } from '../model/mail.ts';
 import type { SessionRow } from '../model/session.ts';
 import { type Ended, type Nudged, nudgeSession, pauseSession, resumeSession, stopSession } from '../store/control.ts';
 import type { MailDraft } from '../store/mail.ts';
-import { insertSession } from '../store/session.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { insertSession } from '../store/new-session.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
@@ -51,12 +51,19 @@ export async function resume(deps: Deps, caller: Caller, row: SessionRow, text: 
     session_id: row.id,
     brief: draft(caller, 'nudge', 'You are resumed', text ?? template(deps, 'resume').trim()),
     interrupt_reason:
-      row.state === 'parked' ? `parked: ${row.parked_reason}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
+      row.state === 'parked' ? `parked: ${parkedWhy(row)}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
     always_brief: text !== undefined,
     now: deps.clock.now(),
   });
   if (ended.changed || ended.prev === 'queued') return ended;
   throw cannotResume(row.id, ended.row);
+}
+
+/** The reason, and what its evidence says in words: who goes on should know what to avoid. */
+function parkedWhy({ parked_reason, parked_evidence }: SessionRow): string {
+  const evidence: unknown = parked_evidence === null ? null : JSON.parse(parked_evidence);
+  const isMemory = evidence instanceof Object && 'kind' in evidence && evidence.kind === 'memory';
+  return isMemory && 'text' in evidence ? `${parked_reason}: ${evidence.text}` : `${parked_reason}`;
 }
 
 function cannotResume(id: string, row: SessionRow): AppError {

@@ -8,7 +8,7 @@ import { getSession } from '../store/session.ts';
 import { endSession, type Settled, settleTurn } from '../store/settle.ts';
 import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
-import { type KillResult, killTree } from '../sys/tree.ts';
+import { type KillResult, killTree, uptimeMs } from '../sys/tree.ts';
 import { readExit, readPid, turnFiles, turnProcesses } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
 import { loadRole } from './roles.ts';
@@ -24,24 +24,28 @@ export function launcherOf(turn: TurnRow): ProcessId | null {
   return readPid(turn.dir);
 }
 
+export interface TreeEnd extends KillResult {
+  /** Those of `killed` that the harness had left behind; 0 when it did not end of its own accord. */
+  leftovers: number;
+}
+
 /** Ends every process of a turn and proves it (ARCHITECTURE §2 "Whose processes are these"). */
-export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms: number): Promise<KillResult> {
-  return killTree(
-    { ...turnProcesses(turn.dir, turn.marker), launcher: launcherOf(turn) },
-    { clock: deps.clock, grace_ms },
-  );
+export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms: number): Promise<TreeEnd> {
+  const launcher = launcherOf(turn);
+  const start = uptimeMs();
+  const tree = await killTree({ ...turnProcesses(turn.dir, turn.marker), launcher }, { clock: deps.clock, grace_ms });
+  // Asked afterwards: the record may just be being written while we begin.
+  const ended = readExit(turn.dir)?.uptime_ms ?? null;
+  const leftovers =
+    ended !== null && ended <= start ? tree.killed.filter(({ pid }) => pid !== launcher?.pid).length : 0;
+  return { ...tree, leftovers };
 }
 
 /**
  * Settles a turn whose process is gone or has just been ended: reads the exit status, asks the adapter, and writes the
  * outcome (MODEL §2.6). The stream must be ingested to its end before. `null`: settled by somebody else.
  */
-export async function settle(
-  deps: Deps,
-  session: SessionRow,
-  turn: TurnRow,
-  tree: KillResult,
-): Promise<Settled | null> {
+export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tree: TreeEnd): Promise<Settled | null> {
   const config = await deps.config_for(session.repo_root);
   const role = loadRole(deps, session.role);
   const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
@@ -54,6 +58,7 @@ export async function settle(
     exit,
     tree_empty: tree.proven_empty,
     survivors: tree.survivors.length,
+    leftovers: tree.leftovers,
     exit_events:
       harness?.at_exit({ code: exit?.code ?? null, signal: exit?.signal ?? null, stderr_tail: stderrTail(turn) }) ?? [],
     has_contract: terminal.length > 0,
@@ -62,6 +67,8 @@ export async function settle(
     max_attempts: config.turn.max_attempts,
     backoff_ms: config.turn.backoff_ms,
     backoff_cap_ms: config.turn.backoff_cap_ms,
+    limits: config.limits,
+    random: Math.random(),
     now: deps.clock.now(),
   });
 }

@@ -6,7 +6,7 @@ import type { Role } from '../model/role.ts';
 import { profileOf, type SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { fileExists } from '../sys/directory.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 
 export interface EnvironmentInput {

@@ -147,6 +147,7 @@ const SAMPLE: TurnSpec = {
     max_budget_usd: 1,
     token_budget: null,
     append_system_prompt: 'sample',
+    pool: null,
   },
   model: 'sample',
   native_session_id: 'sample',

@@ -29,5 +29,6 @@ function silent(profile_name: string): Profile {
     max_budget_usd: null,
     token_budget: null,
     append_system_prompt: null,
+    pool: null,
   };
 }

@@ -13,7 +13,8 @@ import {
 } from '../model/mail.ts';
 import { terminalMailOf } from '../model/role.ts';
 import { LIVE_STATES, type SessionRow } from '../model/session.ts';
-import { findMail, liveByName, type MailDraft, type Recipient, sendMail } from '../store/mail.ts';
+import { liveByName, type MailDraft, type Recipient, sendMail } from '../store/mail.ts';
+import { findMail } from '../store/mail-list.ts';
 import { findSession, getSession, listSessions } from '../store/session.ts';
 import { loadConfig } from './config.ts';
 import type { Deps } from './deps.ts';

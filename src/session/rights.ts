@@ -14,3 +14,12 @@ export function demand(deps: Pick<Deps, 'package_dir' | 'env'>, caller: Caller, 
     preserved: 'nothing was changed',
   });
 }
+
+/** Throws `not_allowed` (3) for every session: what all of them share is not for one of them to change. */
+export function demandPerson(caller: Caller, what: string): void {
+  if (caller.session === null) return;
+  throw new AppError('refused', 'not_allowed', `A session may not ${what}; only a person may.`, {
+    hint: 'Ask the operator by mail.',
+    preserved: 'nothing was changed',
+  });
+}

@@ -3,7 +3,7 @@ import { NAME } from '../model/id.ts';
 import type { Role } from '../model/role.ts';
 import { parseRolePage } from '../model/role-page.ts';
 import { listFiles } from '../sys/directory.ts';
-import { readTextIfExists } from '../sys/files.ts';
+import { readTextIfExists } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 
 /**
@@ -15,7 +15,7 @@ export function loadRole(deps: Pick<Deps, 'package_dir' | 'env'>, name: string):
   if (NAME.test(name)) {
     for (const dir of dirs) {
       const text = readTextIfExists(`${dir}/${name}.md`);
-      if (text !== null) return parseRolePage(text, name);
+      if (text !== null) return roleOf(name, text);
     }
   }
   const known = [...new Set(dirs.flatMap((dir) => listFiles(dir)))]
@@ -26,6 +26,17 @@ export function loadRole(deps: Pick<Deps, 'package_dir' | 'env'>, name: string):
     hint: `Known roles: ${known.join(', ')}. Add your own as a page in ${dirs[0]}.`,
     preserved: 'nothing was stored',
   });
+}
+
+/** Pages as they were parsed last: a supervisor asks for the same few before every turn. */
+const parsed = new Map<string, { text: string; role: Role }>();
+
+function roleOf(name: string, text: string): Role {
+  const known = parsed.get(name);
+  if (known?.text === text) return known.role;
+  const role = parseRolePage(text, name);
+  parsed.set(name, { text, role });
+  return role;
 }
 
 function roleDirs({ package_dir, env }: Pick<Deps, 'package_dir' | 'env'>): [string, string] {

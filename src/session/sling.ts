@@ -8,7 +8,8 @@ import { NAME, newId } from '../model/id.ts';
 import { OPERATOR, SYSTEM, TASK_LIMIT } from '../model/mail.ts';
 import type { Profile } from '../model/profile.ts';
 import { groupLabel, nameFor, projectLabel, type SessionRow } from '../model/session.ts';
-import { findSession, getSession, insertSession } from '../store/session.ts';
+import { insertSession } from '../store/new-session.ts';
+import { findSession, getSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
@@ -86,6 +87,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       max_turns: request.max_turns ?? null,
       timeout_ms: request.timeout_ms ?? null,
       prompt_version: role.version,
+      pool: profile?.pool ?? harness.id,
     },
     brief: {
       from_name: caller.name,

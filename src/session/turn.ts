@@ -1,5 +1,6 @@
 import { checkoutOf } from '../git/common-dir.ts';
 import { workFacts } from '../git/facts.ts';
+import { isToolless } from '../harness/argv.ts';
 import { findHarness } from '../harness/registry.ts';
 import { neutralise } from '../harness/untrusted.ts';
 import { AppError } from '../model/error.ts';
@@ -13,9 +14,9 @@ import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
 import { abortTurn } from '../store/settle.ts';
 import { type Claim, claimedInput, claimTurn, recordLaunch, refreshToken } from '../store/turn.ts';
-import { privateDir, writePrivate } from '../sys/files.ts';
+import { makeAhead, privateDir, writePrivate } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
-import { launchTurn } from '../sys/launch.ts';
+import { type LaunchedTurn, launchTurn, prepareTurn } from '../sys/launch.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 import { composePrompt } from './brief.ts';
 import { template } from './control.ts';
@@ -23,6 +24,7 @@ import type { Deps } from './deps.ts';
 import { turnEnvironment } from './environment.ts';
 import { hashToken } from './identity.ts';
 import { launchProfile } from './launch-profile.ts';
+import { slotsFor } from './own-session.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
 
@@ -38,22 +40,29 @@ export interface StartedTurn {
 /** What became of an attempt to start a turn: `none` could not be claimed now, `failed` is recorded on the session. */
 export type Start = { started: StartedTurn } | { started: null; why: 'none' | 'failed' };
 
+const NOT_NOW: Start = { started: null, why: 'none' };
+
 /** Claims the next turn and starts its process (ARCHITECTURE §5 turn, CX-34). */
 export async function startTurn(deps: Deps, session_id: string, lease_fence: number): Promise<Start> {
   const row = await getSession(deps.store, session_id);
-  if (row === null) return { started: null, why: 'none' };
+  if (row === null) return NOT_NOW;
   const config = await deps.config_for(row.repo_root);
   const token = newSecret();
+  const dir_of = (turn: number) => homePaths.turn(deps.home, session_id, turn);
+  // Beside the claim, which waits for the disk. Empty, it says nothing, whether or not the turn is claimed.
+  const made = makeAhead(dir_of(row.turn + 1));
   const claim = await claimTurn(deps.store, {
     session_id,
     lease_fence,
     marker: newSecret(),
-    dir_of: (turn) => homePaths.turn(deps.home, session_id, turn),
+    dir_of,
     token_hash: hashToken(token),
-    max_in_flight: config.max_live_sessions,
+    max_in_flight: slotsFor(deps.home, row, config),
     now: deps.clock.now(),
   });
-  return claim === null ? { started: null, why: 'none' } : launchClaimed(deps, claim, token);
+  const start = claim === null ? NOT_NOW : await launchClaimed(deps, claim, token);
+  await made;
+  return start;
 }
 
 /** Starts a turn that was claimed but whose process was never started (a crash in between). Same turn, same mail. */
@@ -65,7 +74,7 @@ export async function relaunchTurn(deps: Deps, session: SessionRow, turn: TurnRo
 }
 
 async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<Start> {
-  let launched: Awaited<ReturnType<typeof launch>>;
+  let launched: Launched;
   try {
     launched = await launch(deps, claim, token);
   } catch (error) {
@@ -78,12 +87,18 @@ async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<S
     });
     return { started: null, why: 'failed' };
   }
-  await record(deps, claim, launched.identity);
-  return { started: { session: claim.session, turn: claim.turn, ...launched } };
+  const { identity, exited, command, goes_on } = launched;
+  // Between two turns nobody waits, and the next one starts with a mail that somebody waits for.
+  if (goes_on) void exited.then(() => prepareTurn(homePaths.turn(deps.home, claim.session.id, claim.turn.turn + 1)));
+  await record(deps, claim, identity, command);
+  return { started: { session: claim.session, turn: claim.turn, identity, exited } };
 }
 
-/** From here on there is a process, which the turn directory names as well: a busy store must not disown it. */
-async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId): Promise<void> {
+/**
+ * From here on there is a process, which the turn directory names as well: a busy store must not disown it, nor a full
+ * disk that has no room for what people may want to read.
+ */
+async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId, command: string): Promise<void> {
   try {
     await recordLaunch(deps.store, {
       session_id: session.id,
@@ -92,16 +107,20 @@ async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId)
       pid_start_time: identity.start_time,
       boot_id: identity.boot_id,
     });
+    writePrivate(turnFiles(turn.dir).command, command);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;
   }
 }
 
-async function launch(
-  deps: Deps,
-  claim: Claim,
-  token: string,
-): Promise<{ identity: ProcessId; exited: Promise<void> }> {
+interface Launched extends LaunchedTurn {
+  /** Text of `command.json`. */
+  command: string;
+  /** Another turn is likely: the session stays when its work is done, or has had one after another before. */
+  goes_on: boolean;
+}
+
+async function launch(deps: Deps, claim: Claim, token: string): Promise<Launched> {
   const { session, turn } = claim;
   const config = await deps.config_for(session.repo_root);
   const harness = findHarness(session.harness, config.harness_runners);
@@ -128,9 +147,8 @@ async function launch(
     stdin_path,
     marker: turn.marker,
   });
-  // For people, so it does not stand in the way of the start.
-  writePrivate(files.command, commandRecord(command, session, env));
-  return launched;
+  const goes_on = role.is_persistent || turn.turn > 1;
+  return { ...launched, command: commandRecord(command, session, env), goes_on };
 }
 
 /** What was started, for people and for replays: names of variables, never their values. */
@@ -151,6 +169,7 @@ function specOf(
   { prompt, token, role }: { prompt: string; token: string; role: Role },
 ): TurnSpec {
   const checkout = checkoutOf(session.working_dir);
+  const tools = role.tools.filter((tool) => !tool.startsWith('mcp__'));
   const mcp: McpServer = {
     name: 'drover',
     command: `${deps.package_dir}/bin/drover`,
@@ -168,11 +187,11 @@ function specOf(
     git_common_dir: checkout?.common_dir ?? null,
     git_dir: checkout?.git_dir ?? null,
     profile: launchProfile(session, role),
-    tools: role.tools.filter((tool) => !tool.startsWith('mcp__')),
+    tools,
     model: session.model,
     native_session_id: session.native_session_id,
     max_turns: session.max_turns,
-    mcp,
+    mcp: isToolless({ tools }) ? null : mcp,
     home: deps.env.HOME ?? '',
   };
 }

@@ -4,7 +4,9 @@ import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
-import { checkSuccession, readSession } from './session.ts';
+import { checkSuccession } from './new-session.ts';
+import { movePool, noteOn } from './pool.ts';
+import { readSession } from './session.ts';
 import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
@@ -63,6 +65,7 @@ export async function pauseSession(
       parked_reason: 'operator' as const,
       parked_evidence: evidence,
       resume_at: null,
+      parked_pool: null,
       interrupt_reason: 'pause',
     };
     const moved = transition(tx, { ...input, event: 'pause', actor: 'cli', set });
@@ -75,7 +78,8 @@ export async function pauseSession(
 
 /**
  * parked, failed or stopped → queued, with a mail that says so when nothing else is waiting (CX-04). Others unchanged.
- * Throws `turn_still_ending`, `taken_over` and `name_taken` (all 3).
+ * Who was parked by its pool goes first of all, as the pool's probe: a person says "try now".
+ * Throws `turn_still_ending`, `taken_over`, `name_taken` and `pool_probing` (all 3).
  */
 export async function resumeSession(
   store: Store,
@@ -108,9 +112,23 @@ export async function resumeSession(
       },
     });
     if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn: null };
+    if (before.parked_pool !== null) tryPool(tx, before, before.parked_pool, input.now);
     if (input.always_brief || !hasInput(tx, before.id))
       insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
     return { changed: true, prev: moved.prev, row: moved.row, open_turn: null };
+  });
+}
+
+function tryPool(tx: Tx, session: SessionRow, name: string, now: number): void {
+  const { before, after } = movePool(tx, name, { type: 'probe', session_id: session.id }, now);
+  if (before.state === 'blocked') noteOn(tx, session, after, now);
+  if (before.state !== 'probing') return;
+  const probe = readSession(tx, before.probe_id ?? '');
+  const who = probe === null ? 'Another session' : `${probe.name} (${probe.id})`;
+  throw new AppError('refused', 'pool_probing', `${who} is trying the pool ${name} just now.`, {
+    hint: `Wait for it, or open the pool for everybody: drover pools release ${name}`,
+    preserved: 'nothing was changed',
+    recovery_commands: ['drover pools', `drover pools release ${name}`],
   });
 }
 
@@ -149,15 +167,24 @@ export async function nudgeSession(
         recovery_commands: [`drover ${verb} ${row.name}`],
       });
     }
-    const last = tx.get<MailRow>(
-      `SELECT * FROM mail WHERE to_id = :id AND type = 'nudge' AND read_at IS NULL AND delivered_turn IS NULL
-         AND created_at > :since AND body = :body ORDER BY seq DESC LIMIT 1`,
-      { id: row.id, since: input.now - NUDGE_DEBOUNCE_MS, body: input.draft.body },
-    );
-    const mail = last ?? insertMail(tx, { ...input.draft, to_id: row.id, to_name: row.name }, input.now);
-    const interrupted_turn = input.interrupt ? markOpenTurn(tx, row.id, 'interrupt') : null;
-    // A nudge is also the word of a person that waiting for a back-off is over.
-    tx.run("UPDATE sessions SET next_turn_at = NULL WHERE id = :id AND state IN ('idle','queued')", { id: row.id });
-    return { mail, changed: last === null, row, interrupted_turn };
+    return nudgeIn(tx, row, input);
   });
+}
+
+/** The same for a live session inside another transaction. */
+export function nudgeIn(
+  tx: Tx,
+  row: SessionRow,
+  input: { draft: Omit<MailDraft, 'to_id' | 'to_name'>; interrupt: boolean; now: number },
+): Nudged {
+  const last = tx.get<MailRow>(
+    `SELECT * FROM mail WHERE to_id = :id AND type = 'nudge' AND read_at IS NULL AND delivered_turn IS NULL
+       AND created_at > :since AND body = :body ORDER BY seq DESC LIMIT 1`,
+    { id: row.id, since: input.now - NUDGE_DEBOUNCE_MS, body: input.draft.body },
+  );
+  const mail = last ?? insertMail(tx, { ...input.draft, to_id: row.id, to_name: row.name }, input.now);
+  const interrupted_turn = input.interrupt ? markOpenTurn(tx, row.id, 'interrupt') : null;
+  // A nudge is also the word of a person that waiting for a back-off is over.
+  tx.run("UPDATE sessions SET next_turn_at = NULL WHERE id = :id AND state IN ('idle','queued')", { id: row.id });
+  return { mail, changed: last === null, row, interrupted_turn };
 }

@@ -12,24 +12,21 @@ export interface EventDraft {
 }
 
 export function appendEvent(tx: Tx, draft: EventDraft): void {
-  appendEvents(tx, [draft]);
+  const { session_id, turn, at, type, level = 'info', line_offset = null } = draft;
+  appendStream(tx, { session_id, turn, at }, [type, level, line_offset, JSON.stringify(draft.data)]);
 }
 
-/** Many at once, in this order. */
-export function appendEvents(tx: Tx, drafts: readonly EventDraft[]): void {
-  tx.insert(
-    'INSERT INTO events (session_id, turn, type, level, line_offset, data_json, at)',
-    7,
-    drafts.map((draft) => [
-      draft.session_id,
-      draft.turn,
-      draft.type,
-      draft.level ?? 'info',
-      draft.line_offset ?? null,
-      JSON.stringify(draft.data),
-      draft.at,
-    ]),
-  );
+/**
+ * Many events of one instant, in this order. `values` is flat: type, level, line offset and JSON of each, one event after
+ * the other.
+ */
+export function appendStream(
+  tx: Tx,
+  of: { session_id: string; turn: number | null; at: number },
+  values: readonly (string | number | null)[],
+): void {
+  const into = 'INSERT INTO events (session_id, turn, at, type, level, line_offset, data_json)';
+  tx.insert(into, [of.session_id, of.turn, of.at], 4, values);
 }
 
 /** Events of one session after `after_seq`, oldest first. */
@@ -49,6 +46,17 @@ export async function listEvents(
       },
     ),
   );
+}
+
+/** The newest events of one session, oldest first. */
+export async function lastEvents(store: Store, session_id: string, limit: number): Promise<EventRow[]> {
+  const rows = await store.read((tx) =>
+    tx.all<EventRow>('SELECT * FROM events WHERE session_id = :session_id ORDER BY seq DESC LIMIT :limit', {
+      session_id,
+      limit,
+    }),
+  );
+  return rows.reverse();
 }
 
 export interface StateLogRow {

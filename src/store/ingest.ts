@@ -1,9 +1,11 @@
-import type { LineEvents } from '../model/event.ts';
+import type { EventRow, LineEvents } from '../model/event.ts';
 import type { HarnessEvent, Limit } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
-import { appendEvent, appendEvents, type EventDraft } from './event.ts';
+import { appendEvent, appendStream } from './event.ts';
+import { dataJson } from './event-data.ts';
+import { openByProbe } from './pool.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 
@@ -29,7 +31,7 @@ export async function ingest(store: Store, batches: readonly IngestInput[]): Pro
 }
 
 function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
-  const drafts: EventDraft[] = [];
+  const values: (string | number | null)[] = [];
   const key = { session_id: batch.session_id, turn: batch.turn };
   const before = tx.get<TurnRow>(
     'SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND stdout_offset = :from',
@@ -37,62 +39,65 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
   );
   if (before === null) return null;
   const after: TurnRow = { ...before, stdout_offset: batch.to_offset, malformed: before.malformed + batch.oversize };
-  const session: SessionFold = { native: null, tools: 0 };
+  const limit = before.limit_json === null ? null : (JSON.parse(before.limit_json) as Limit);
+  const found: Found = { native: null, tools: 0, limit };
   for (const line of batch.lines) {
     after.lines += 1;
     if (line.events === null) {
       after.malformed += 1;
       continue;
     }
+    let nth = 0;
     for (const event of line.events) {
-      fold(after, before, session, event, batch.now);
-      drafts.push(draftOf(key, line.offset, event, batch.now));
+      fold(after, before, found, event, batch.now);
+      values.push(event.type, levelOf(event), line.offset, dataJson(event, nth));
+      nth += 1;
     }
   }
-  appendEvents(tx, drafts);
+  appendStream(tx, { ...key, at: batch.now }, values);
   after.lines += batch.oversize;
+  if (found.limit !== limit) after.limit_json = found.limit === null ? null : JSON.stringify(found.limit);
   if (after.events > before.events) {
     after.first_event_at ??= batch.now;
     after.last_event_at = batch.now;
   }
   writeTurn(tx, after);
-  writeSession(tx, before, after, session, batch.now);
+  writeSession(tx, before, after, found, batch.now);
+  // Only work shows that the provider serves again: what a CLI says of a limit is text, too.
+  const isAnswered = after.limit_json === null && (found.tools > 0 || after.output_tokens > before.output_tokens);
+  if (isAnswered) openByProbe(tx, { id: key.session_id, turn: key.turn }, batch.now);
   return after;
 }
 
-function draftOf(
-  key: { session_id: string; turn: number },
-  line_offset: number,
-  event: HarnessEvent,
-  at: number,
-): EventDraft {
-  const { type, ...data } = event;
-  const level = type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
-  return { session_id: key.session_id, turn: key.turn, type, level, line_offset, data, at };
+function levelOf({ type }: HarnessEvent): EventRow['level'] {
+  return type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
 }
 
 /** Characters of an answer that are kept with the row; the stream has all of it. */
 const RESULT_TEXT_LIMIT = 64 * 1024;
 
-interface SessionFold {
+/** What a batch says beside the columns of the turn. */
+interface Found {
   native: string | null;
   tools: number;
+  /** `limit_json` while the batch is read: nearly every event asks for it. */
+  limit: Limit | null;
 }
 
-/** Applies one event to the turn row (mutates `turn`; `before` is the row at the start of the batch). */
-function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: HarnessEvent, now: number): void {
+/** Applies one event to the turn row and to `found` (mutates both; `before` is the row at the start of the batch). */
+function fold(turn: TurnRow, before: TurnRow, found: Found, event: HarnessEvent, now: number): void {
   turn.events += 1;
   switch (event.type) {
     case 'session':
       // Another conversation than the one we resumed counts from zero.
       if (turn.native_session_after === null && event.native_session_id !== turn.native_session_before)
         turn.thread_json = null;
-      session.native = event.native_session_id;
+      found.native = event.native_session_id;
       turn.native_session_after = event.native_session_id;
       break;
     case 'text':
       foldText(turn, event);
-      passLimit(turn);
+      passLimit(found);
       turn.model_turns = Math.max(turn.model_turns, 1);
       turn.result_at = null;
       break;
@@ -105,9 +110,9 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       turn.model_turns = Math.max(turn.model_turns, 1);
       turn.tools_open += 1;
       turn.is_text_open = 0;
-      passLimit(turn);
+      passLimit(found);
       turn.result_at = null;
-      session.tools += 1;
+      found.tools += 1;
       break;
     case 'tool_result':
       turn.tools_open = Math.max(0, turn.tools_open - 1);
@@ -119,7 +124,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
       turn.cost_micros = capped(event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros);
       break;
     case 'limit':
-      turn.limit_json = JSON.stringify(joinLimits(turn.limit_json, event.limit));
+      found.limit = joinLimits(found.limit, event.limit);
       break;
     case 'result':
       turn.result_at = now;
@@ -139,8 +144,7 @@ function fold(turn: TurnRow, before: TurnRow, session: SessionFold, event: Harne
 }
 
 /** A final limit stays; what a later word about it does not know (the reset time) is kept from the earlier one. */
-function joinLimits(before: string | null, now: Limit): Limit {
-  const known = before === null ? null : (JSON.parse(before) as Limit);
+function joinLimits(known: Limit | null, now: Limit): Limit {
   if (known === null || (now.final && !known.final && known.kind !== now.kind)) return now;
   const first = known.final ? known : now;
   return {
@@ -152,15 +156,16 @@ function joinLimits(before: string | null, now: Limit): Limit {
 }
 
 /** Work goes on: a limit that was waited out is over. */
-function passLimit(turn: TurnRow): void {
-  const limit = turn.limit_json === null ? null : (JSON.parse(turn.limit_json) as Limit);
-  if (limit !== null && !limit.final) turn.limit_json = null;
+function passLimit(found: Found): void {
+  if (found.limit !== null && !found.limit.final) found.limit = null;
 }
 
 /** The newest text is the answer so far: codex, gemini and opencode give none with their result. */
 function foldText(turn: TurnRow, event: { text: string; is_delta?: true }): void {
   const before = event.is_delta && turn.is_text_open === 1 ? (turn.result_text ?? '') : '';
-  turn.result_text = (before + event.text).slice(0, RESULT_TEXT_LIMIT);
+  // Cutting a text that was put together copies all of it: not with every piece.
+  const text = before.length < RESULT_TEXT_LIMIT ? before + event.text : before;
+  turn.result_text = text.length > RESULT_TEXT_LIMIT ? text.slice(0, RESULT_TEXT_LIMIT) : text;
   turn.is_text_open = 1;
 }
 
@@ -236,7 +241,7 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
   );
 }
 
-function writeSession(tx: Tx, before: TurnRow, after: TurnRow, fold: SessionFold, now: number): void {
+function writeSession(tx: Tx, before: TurnRow, after: TurnRow, found: Found, now: number): void {
   const delta = (key: keyof TokenCounts) => after[key] - before[key];
   const cost = after.cost_micros === null ? null : after.cost_micros - (before.cost_micros ?? 0);
   const row = tx.get<Pick<SessionRow, 'state' | 'native_session_id'>>(
@@ -250,29 +255,30 @@ function writeSession(tx: Tx, before: TurnRow, after: TurnRow, fold: SessionFold
     {
       id: after.session_id,
       at: after.events > before.events ? now : null,
-      tools: fold.tools,
+      tools: found.tools,
       input: delta('input_tokens'),
       output: delta('output_tokens'),
       cache_read: delta('cache_read_tokens'),
       cache_write: delta('cache_write_tokens'),
       reasoning: delta('reasoning_tokens'),
       cost,
-      native: fold.native,
+      native: found.native,
     },
   );
   if (row === null || after.events === before.events) return;
   const expected = before.native_session_after ?? before.native_session_before;
-  if (fold.native !== null && expected !== null && expected !== fold.native) {
+  if (found.native !== null && expected !== null && expected !== found.native) {
     appendEvent(tx, {
       session_id: after.session_id,
       turn: after.turn,
       type: 'warning',
       level: 'warning',
-      data: { warning: 'resume_mismatch', expected, observed: fold.native },
+      data: { warning: 'resume_mismatch', expected, observed: found.native },
       at: now,
     });
   }
-  const event = row.state === 'booting' ? 'first_event' : row.state === 'stalled' ? 'progress' : null;
+  const event =
+    row.state === 'booting' ? 'first_event' : row.state === 'stalled' && before.end_cause === null ? 'progress' : null;
   if (event !== null)
     transition(tx, { session_id: after.session_id, event, actor: 'supervisor', now, fence: after.turn });
 }

@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite';
 import { AppError } from '../model/error.ts';
 import { MIGRATIONS } from './schema.ts';
 import { busyError, isBusy, Store, type StoreOptions, storeError } from './store.ts';
+import { SCHEMA, userVersion } from './version.ts';
 
 export interface OpenOptions extends StoreOptions {
   path: string;
@@ -48,41 +49,6 @@ function openNow(options: OpenOptions): Store {
   }
 }
 
-/**
- * Opens an existing database for reading: no gate, no pragma that writes. `null` when there is none yet, or an empty one
- * that somebody is just making, so that a read verb creates nothing (H-09). An older schema is migrated first.
- * Throws like `openStore`.
- */
-export async function openReader(options: Omit<OpenOptions, 'durability'>): Promise<Store | null> {
-  if (!(await Bun.file(options.path).exists())) return null;
-  const reader = readerOf(options);
-  if (reader === 'empty') return null;
-  return reader ?? openStore({ ...options, durability: 'full' });
-}
-
-/** `null`: its schema is an older one. */
-function readerOf(options: Omit<OpenOptions, 'durability'>): Store | 'empty' | null {
-  try {
-    const db = new Database(options.path, { create: false, readwrite: true, strict: true });
-    try {
-      db.run(`PRAGMA busy_timeout = ${options.busy_timeout_ms ?? 5_000}`);
-      const version = userVersion(db);
-      if (version === MIGRATIONS.length) return new Store(db, options);
-      if (version === 0) {
-        db.close();
-        return 'empty';
-      }
-    } catch (error) {
-      db.close();
-      throw error;
-    }
-    db.close();
-    return null;
-  } catch (error) {
-    throw storeError(error);
-  }
-}
-
 async function enterGate({ gate, clock, wait_ms = 5_000 }: StoreOptions): Promise<() => void> {
   const deadline = clock.monotonic() + wait_ms;
   for (;;) {
@@ -107,14 +73,14 @@ function prepare(db: Database, options: OpenOptions): void {
 }
 
 function migrate(db: Database): void {
-  if (userVersion(db) === MIGRATIONS.length) return;
+  if (userVersion(db) === SCHEMA) return;
   db.run('BEGIN IMMEDIATE');
   try {
     // Read again: whoever held the lock before may have been another drover, even a newer one.
     const version = userVersion(db);
     refuseNewer(version);
     for (const step of MIGRATIONS.slice(version)) db.run(step);
-    db.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    db.run(`PRAGMA user_version = ${SCHEMA}`);
     db.run('COMMIT');
   } catch (error) {
     if (db.inTransaction) db.run('ROLLBACK');
@@ -123,18 +89,14 @@ function migrate(db: Database): void {
 }
 
 function refuseNewer(version: number): void {
-  if (version <= MIGRATIONS.length) return;
+  if (version <= SCHEMA) return;
   throw new AppError(
     'unavailable',
     'schema_newer',
-    `The database is of schema ${version}, this drover knows ${MIGRATIONS.length}.`,
+    `The database is of schema ${version}, this drover knows ${SCHEMA}.`,
     {
       hint: 'Use the newer drover that wrote it, or point DROVER_HOME to another directory.',
       preserved: 'nothing was changed',
     },
   );
-}
-
-function userVersion(db: Database): number {
-  return (db.query('PRAGMA user_version').get() as { user_version: number }).user_version;
 }

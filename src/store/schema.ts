@@ -1,6 +1,9 @@
 import { MAIL_TYPES, PRIORITIES } from '../model/mail.ts';
+import { POOL_STATES } from '../model/pool.ts';
 import { PARKED_REASONS, SESSION_STATES, TERMINAL_STATES } from '../model/session.ts';
 import { END_CAUSES, OUTCOMES } from '../model/turn.ts';
+import { HEALTHS, WATCH_ACTS } from '../model/verdict.ts';
+import type { SCHEMA } from './version.ts';
 
 /** `'a','b'` for an IN list. Only for constants of the model, never for data. */
 export function sqlList(words: readonly string[]): string {
@@ -178,12 +181,12 @@ CREATE TABLE events (
   session_id TEXT NOT NULL,
   turn INTEGER,
   type TEXT NOT NULL,
-  level TEXT NOT NULL CHECK (level IN ('debug','info','warning','error')),
+  level TEXT NOT NULL CHECK (level = 'info' OR level = 'debug' OR level = 'warning' OR level = 'error'),
   line_offset INTEGER,
   data_json TEXT NOT NULL,
   at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX events_by_session ON events(session_id, seq);
+CREATE INDEX events_by_session ON events(session_id);
 CREATE TABLE state_log (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   session_id TEXT NOT NULL,
@@ -213,5 +216,66 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 `;
 
-/** Append-only; the index of an entry plus one is the schema version it leads to. */
-export const MIGRATIONS: readonly string[] = [SESSIONS + TURNS + MAIL + AUDIT];
+const POOLS = `
+ALTER TABLE sessions ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+UPDATE sessions SET pool = harness WHERE pool = '';
+ALTER TABLE sessions ADD COLUMN parked_pool TEXT;
+CREATE INDEX sessions_by_pool ON sessions(pool, state);
+CREATE TABLE pools (
+  name TEXT PRIMARY KEY,
+  state TEXT NOT NULL CHECK (state IN (${sqlList(POOL_STATES)})),
+  reason TEXT,
+  evidence TEXT,
+  blocked_at INTEGER,
+  opens_at INTEGER,
+  retry_at INTEGER,
+  strikes INTEGER NOT NULL DEFAULT 0,
+  struck_at INTEGER,
+  opened_at INTEGER,
+  probe_id TEXT,
+  updated_at INTEGER NOT NULL,
+  CHECK ((state IN ('blocked','probing')) = (blocked_at IS NOT NULL)),
+  CHECK ((state = 'probing') = (probe_id IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pools_with_probe ON pools(probe_id) WHERE probe_id IS NOT NULL;
+`;
+
+const WATCH = `
+ALTER TABLE sessions ADD COLUMN escalated_at INTEGER;
+ALTER TABLE sessions ADD COLUMN escalation_cause TEXT;
+ALTER TABLE turns ADD COLUMN peak_memory_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE turns ADD COLUMN cpu_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE turns ADD COLUMN leftovers INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE leases ADD COLUMN released_at INTEGER;
+CREATE TABLE verdicts (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  session_id TEXT NOT NULL,
+  turn INTEGER NOT NULL,
+  judged_by TEXT NOT NULL CHECK (judged_by IN ('supervisor','watchdog')),
+  tier INTEGER NOT NULL,
+  health TEXT NOT NULL CHECK (health IN (${sqlList(HEALTHS)})),
+  cause TEXT,
+  act TEXT NOT NULL CHECK (act IN (${sqlList(WATCH_ACTS)})),
+  level INTEGER NOT NULL,
+  evidence TEXT NOT NULL,
+  facts_json TEXT NOT NULL,
+  limits_json TEXT NOT NULL,
+  triage_id TEXT,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX verdicts_by_session ON verdicts(session_id, seq);
+CREATE INDEX questions ON verdicts(at) WHERE act = 'triage';
+CREATE UNIQUE INDEX one_use_per_answer ON verdicts(triage_id) WHERE triage_id IS NOT NULL AND act <> 'triage';
+CREATE TABLE ticks (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  took_ms INTEGER NOT NULL,
+  watched INTEGER NOT NULL,
+  report_json TEXT NOT NULL
+) STRICT;
+`;
+
+/** Append-only; the index of an entry plus one is the schema version it leads to, the last one's is `SCHEMA`. */
+export const MIGRATIONS: readonly string[] = [SESSIONS + TURNS + MAIL + AUDIT, POOLS + WATCH] as const satisfies {
+  length: typeof SCHEMA;
+};

@@ -1,14 +1,16 @@
 import type { HarnessEvent, Limit } from '../model/harness.ts';
 import { MAIL_SUBJECT_LIMIT, type MailRow, SYSTEM } from '../model/mail.ts';
+import type { PoolLimits, PoolRow } from '../model/pool.ts';
 import { type Actor, isTerminal, type SessionRow } from '../model/session.ts';
 import { type Settlement, settle } from '../model/settle.ts';
 import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow, UNKNOWN_SESSION } from '../model/turn.ts';
 import { appendEvent } from './event.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
+import { praisePool, strikePool } from './pool.ts';
 import { hasLiveChildren, hasOpenQuestion } from './rest.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
-import { transition } from './transition.ts';
+import { OFF_LADDER, transition } from './transition.ts';
 
 export interface SettleInput {
   session_id: string;
@@ -17,6 +19,7 @@ export interface SettleInput {
   exit: { code: number | null; signal: string | null } | null;
   tree_empty: boolean;
   survivors: number;
+  leftovers: number;
   /** What the adapter says of the exit as a whole. */
   exit_events: HarnessEvent[];
   /** From the session's role. */
@@ -26,6 +29,9 @@ export interface SettleInput {
   max_attempts: number;
   backoff_ms: number;
   backoff_cap_ms: number;
+  limits: PoolLimits;
+  /** In [0, 1): the jitter of whatever waits because of this turn. */
+  random: number;
   now: number;
 }
 
@@ -76,6 +82,8 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
       max_attempts: input.max_attempts,
       limited_in_row: limitedInRow(tx, session.id, turn.turn),
       limit,
+      pool: tellPool(tx, { session, turn, verdict, limit, input }),
+      spread_ms: input.random * input.limits.stagger_ms,
       now: input.now,
       backoff_ms: input.backoff_ms,
       backoff_cap_ms: input.backoff_cap_ms,
@@ -84,6 +92,23 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
     const moved = applySettlement(tx, { session, turn, verdict, settlement, input });
     return { session: readSession(tx, session.id) ?? session, verdict, settlement, moved };
   });
+}
+
+/** The pool hears how the turn went before the session is judged; what it says then decides (null: nothing). */
+function tellPool(
+  tx: Tx,
+  {
+    session,
+    turn,
+    verdict,
+    limit,
+    input,
+  }: Pick<Ending, 'session' | 'turn' | 'verdict' | 'input'> & { limit: Limit | null },
+): PoolRow | null {
+  const { limits, random, now } = input;
+  if (isSuccess(verdict.outcome)) praisePool(tx, session, turn.started_at, now);
+  const isRefused = verdict.outcome === 'limited' || (verdict.outcome === 'refused' && verdict.reason === 'auth');
+  return limit === null || !isRefused ? null : strikePool(tx, { session, turn, limit, limits, random, now });
 }
 
 function limitedInRow(tx: Tx, session_id: string, turn: number): number {
@@ -117,7 +142,7 @@ function applyExitEvents(tx: Tx, turn: TurnRow, input: SettleInput): void {
 function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: SettleInput): void {
   tx.run(
     `UPDATE turns SET ended_at = :now, outcome = :outcome, reason = :reason, exit_code = :code, exit_signal = :signal,
-       tree_empty = :tree_empty, survivors = :survivors, limit_json = :limit_json, result_ok = :result_ok,
+       tree_empty = :tree_empty, survivors = :survivors, leftovers = :leftovers, limit_json = :limit_json, result_ok = :result_ok,
        result_reason = :result_reason
      WHERE session_id = :id AND turn = :turn`,
     {
@@ -130,6 +155,7 @@ function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: Settle
       signal: input.exit?.signal ?? null,
       tree_empty: input.tree_empty ? 1 : 0,
       survivors: input.survivors,
+      leftovers: leftoversOf(turn, input),
       limit_json: turn.limit_json,
       result_ok: turn.result_ok,
       result_reason: turn.result_reason,
@@ -139,9 +165,14 @@ function closeTurn(tx: Tx, turn: TurnRow, verdict: OutcomeVerdict, input: Settle
     session_id: turn.session_id,
     turn: turn.turn,
     type: 'turn_end',
-    data: { ...verdict, exit: input.exit },
+    data: { ...verdict, exit: input.exit, leftovers: leftoversOf(turn, input), survivors: input.survivors },
     at: input.now,
   });
+}
+
+/** When drover ended the turn, what it ended was not left behind. */
+function leftoversOf({ end_cause }: TurnRow, { leftovers }: SettleInput): number {
+  return end_cause === null || end_cause === 'lingering' ? leftovers : 0;
 }
 
 interface Ending {
@@ -155,10 +186,14 @@ interface Ending {
 function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: Ending): boolean {
   const set = {
     attempt: isSuccess(verdict.outcome) ? 0 : settlement.attempt,
+    ...(isSuccess(verdict.outcome) ? OFF_LADDER : {}),
     next_turn_at: settlement.next_turn_at,
     ...(settlement.remind ? { is_reminded: 1 } : {}),
     ...(settlement.event === 'park'
-      ? { parked_reason: settlement.parked_reason, parked_evidence: turn.limit_json, resume_at: settlement.resume_at }
+      ? {
+          ...{ parked_reason: settlement.parked_reason, parked_evidence: turn.limit_json },
+          ...{ resume_at: settlement.resume_at, parked_pool: settlement.parked_pool },
+        }
       : {}),
     ...(verdict.reason === UNKNOWN_SESSION ? { native_session_id: null } : {}),
     ...(turn.result_text === null ? {} : { result_text: turn.result_text }),

@@ -40,17 +40,30 @@ export class Tx {
   }
 
   /**
-   * Inserts rows given as values in the order of `columns`, many per statement: about half the price of `run` for each.
-   * `into` is the statement up to the word VALUES.
+   * Inserts rows, many per statement: half the price of `run` for each. `into` is the statement up to the word VALUES;
+   * its columns are those of `shared`, the same in every row, and then `columns` more, whose values `own` holds row after row.
    */
-  insert(into: string, columns: number, rows: readonly (readonly SQLQueryBindings[])[]): void {
-    const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
-    const many = `${into} VALUES ${Array.from({ length: INSERT_ROWS }, () => row).join(',')}`;
+  insert(into: string, shared: readonly SQLQueryBindings[], columns: number, own: readonly SQLQueryBindings[]): void {
+    const step = INSERT_ROWS * columns;
     let done = 0;
-    for (; done + INSERT_ROWS <= rows.length; done += INSERT_ROWS) {
-      this.#statement(many).run(...rows.slice(done, done + INSERT_ROWS).flat());
+    for (; done + step <= own.length; done += step) {
+      this.#inserter(into, shared.length, columns, INSERT_ROWS).run(...shared, ...own.slice(done, done + step));
     }
-    for (; done < rows.length; done += 1) this.#statement(`${into} VALUES ${row}`).run(...(rows[done] ?? []));
+    for (; done < own.length; done += columns) {
+      this.#inserter(into, shared.length, columns, 1).run(...shared, ...own.slice(done, done + columns));
+    }
+  }
+
+  #inserter(into: string, shared: number, columns: number, rows: number): Statement {
+    const key = `${into} ${rows}`;
+    let statement = this.#statements.get(key);
+    if (statement === undefined) {
+      const list = (from: number, length: number) => Array.from({ length }, (_, i) => `?${from + i}`);
+      const row = (i: number) => `(${[...list(1, shared), ...list(shared + 1 + i * columns, columns)].join(',')})`;
+      statement = this.#db.prepare(`${into} VALUES ${Array.from({ length: rows }, (_, i) => row(i)).join(',')}`);
+      this.#statements.set(key, statement);
+    }
+    return statement;
   }
 
   finalize(): void {
@@ -167,7 +180,8 @@ export function busyError(): AppError {
 /** Turns SQLite's failures into typed errors with a way out; everything else is passed on as it is. */
 export function storeError(error: unknown): unknown {
   const code = codeOf(error);
-  if (code.startsWith('SQLITE_FULL')) {
+  // Without room for it the index of the write-ahead log cannot be made, before anything could be written.
+  if (code.startsWith('SQLITE_FULL') || code === 'SQLITE_IOERR_SHMSIZE') {
     return new AppError('unavailable', 'disk_full', 'The disk is full: drover cannot record anything.', {
       hint: 'Free some space; drover goes on by itself afterwards.',
       preserved: 'nothing was written, everything acknowledged before is safe',
@@ -181,7 +195,7 @@ export function storeError(error: unknown): unknown {
   }
   if (code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')) {
     return new AppError('unavailable', 'store_corrupt', 'The database file is damaged.', {
-      hint: 'Move drover.db aside and restore a backup; raw streams are still under DROVER_HOME/sessions.',
+      hint: '`drover doctor` says how to restore a backup; raw streams are still under DROVER_HOME/sessions.',
       preserved: 'nothing was written',
     });
   }

@@ -38,6 +38,9 @@ export type SessionPatch = Partial<
     | 'native_session_id'
     | 'stalled_since'
     | 'escalation_level'
+    | 'escalated_at'
+    | 'escalation_cause'
+    | 'parked_pool'
     | 'last_activity_at'
     | 'worktree_path'
     | 'branch'
@@ -95,6 +98,10 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
   return { ok: true, prev: before.state, row };
 }
 
+/** No step of the watchdog's ladder was taken (O-35). */
+export const OFF_LADDER = { escalation_level: 0, escalated_at: null, escalation_cause: null };
+const LEAVES_LADDER: ReadonlySet<SessionEvent> = new Set(['progress', 'resume', 'release']);
+
 function cleared(to: SessionState, input: TransitionInput): Params {
   const set: Params = {};
   if (isTerminal(to)) {
@@ -104,8 +111,10 @@ function cleared(to: SessionState, input: TransitionInput): Params {
   }
   // A token is valid during its turn and no longer.
   if (!isInFlight(to)) set.token_hash = null;
-  if (to !== 'parked') Object.assign(set, { parked_reason: null, parked_evidence: null, resume_at: null });
-  if (to === 'stalled') set.stalled_since = input.now;
-  else Object.assign(set, { stalled_since: null, escalation_level: 0 });
+  if (to !== 'parked')
+    Object.assign(set, { parked_reason: null, parked_evidence: null, resume_at: null, parked_pool: null });
+  set.stalled_since = to === 'stalled' ? input.now : null;
+  // An interruption and the turn after it are steps of the ladder: what ends it is progress, or a new beginning.
+  if (isTerminal(to) || LEAVES_LADDER.has(input.event)) Object.assign(set, OFF_LADDER);
   return set;
 }

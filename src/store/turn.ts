@@ -2,9 +2,11 @@ import type { Actor, SessionRow } from '../model/session.ts';
 import type { EndCause, TurnRow } from '../model/turn.ts';
 import { appendEvent } from './event.ts';
 import { type Claimed, claimInput, hasInput, PROMPT_ORDER } from './mail.ts';
+import { startOf } from './pool.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
+import { appendVerdict, type VerdictDraft } from './verdict.ts';
 
 export interface ClaimInput {
   session_id: string;
@@ -25,13 +27,15 @@ export interface Claim extends Claimed {
 
 /**
  * Takes the next turn of a queued or idle session: state, fence, turn row and its mail in one transaction (I2, I3, I4).
- * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, every slot is taken, or the lease is lost.
+ * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, its pool is shut,
+ * every slot is taken, or the lease is lost.
  */
 export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim | null> {
   return store.write((tx) => {
     const before = readSession(tx, input.session_id);
     if (before === null || (before.state !== 'queued' && before.state !== 'idle')) return null;
     if (before.next_turn_at !== null && before.next_turn_at > input.now) return null;
+    if (startOf(tx, before, input.now) !== 'go') return null;
     if (!hasInput(tx, before.id) || !holdsLease(tx, input.lease_fence)) return null;
     if (openTurn(tx, before.id) || inFlight(tx) >= input.max_in_flight) return null;
     const number = before.turn + 1;
@@ -43,20 +47,12 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
       set: { turn: number, next_turn_at: null, token_hash: input.token_hash },
     });
     if (!moved.ok) return null;
-    const turn = tx.get<TurnRow>(
-      `INSERT INTO turns (session_id, turn, marker, dir, started_at, native_session_before, thread_json)
-       VALUES (:id, :number, :marker, :dir, :now, :native,
-               (SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1))
-       RETURNING *`,
-      {
-        id: before.id,
-        number,
-        marker: input.marker,
-        dir: input.dir_of(number),
-        now: input.now,
-        native: before.native_session_id,
-      },
-    );
+    const turn = insertTurn(tx, before, {
+      turn: number,
+      marker: input.marker,
+      dir: input.dir_of(number),
+      started_at: input.now,
+    });
     if (turn === null) return null;
     const claimed = claimInput(tx, before.id, number);
     appendEvent(tx, {
@@ -68,6 +64,24 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
     });
     return { session: moved.row, turn, ...claimed };
   });
+}
+
+/** Three small statements: as one, with a subquery and RETURNING, they cost six times as much. */
+function insertTurn(
+  tx: Tx,
+  { id, native_session_id: native }: SessionRow,
+  row: Pick<TurnRow, 'turn' | 'marker' | 'dir' | 'started_at'>,
+): TurnRow | null {
+  const before = tx.get<{ thread_json: string | null }>(
+    'SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1',
+    { id, native },
+  );
+  tx.run(
+    `INSERT INTO turns (session_id, turn, marker, dir, started_at, native_session_before, thread_json)
+     VALUES (:id, :turn, :marker, :dir, :started_at, :native, :thread)`,
+    { id, ...row, native, thread: before?.thread_json ?? null },
+  );
+  return tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :id AND turn = :turn', { id, turn: row.turn });
 }
 
 /** Slots are counted by turns, so that processes which are just being ended still count (CX-12). */
@@ -89,10 +103,27 @@ export async function takeLease(store: Store, holder: string, now: number): Prom
   return store.write((tx) => {
     const row = tx.get<{ fence: number }>(
       `INSERT INTO leases (name, holder, fence, taken_at) VALUES ('supervisor', :holder, 1, :now)
-       ON CONFLICT (name) DO UPDATE SET holder = :holder, fence = leases.fence + 1, taken_at = :now RETURNING fence`,
+       ON CONFLICT (name) DO UPDATE SET holder = :holder, fence = leases.fence + 1, taken_at = :now, released_at = NULL
+       RETURNING fence`,
       { holder, now },
     );
     return row?.fence ?? 0;
+  });
+}
+
+/** The supervisor that took `fence` ends in good order: nobody has to bring it back. */
+export async function releaseLease(store: Store, fence: number, now: number): Promise<void> {
+  await store.write((tx) =>
+    tx.run("UPDATE leases SET released_at = :now WHERE name = 'supervisor' AND fence = :fence", { now, fence }),
+  );
+}
+
+/** `released`: the last supervisor ended in good order. `never`: there was none yet. */
+export async function leaseState(store: Store): Promise<'taken' | 'released' | 'never'> {
+  return store.read((tx) => {
+    const row = tx.get<{ released_at: number | null }>("SELECT released_at FROM leases WHERE name = 'supervisor'");
+    if (row === null) return 'never';
+    return row.released_at === null ? 'taken' : 'released';
   });
 }
 
@@ -111,19 +142,19 @@ export async function recordLaunch(
   );
 }
 
-/** Why drover ends this turn; the first writer wins (`null` when somebody was first or the turn is over). */
-export async function markEndCause(
-  store: Store,
-  key: { session_id: string; turn: number },
-  cause: EndCause,
-): Promise<boolean> {
-  return store.write(
-    (tx) =>
-      tx.run(
-        'UPDATE turns SET end_cause = :cause WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND end_cause IS NULL',
-        { ...key, cause },
-      ) === 1,
-  );
+/**
+ * Why drover ends this turn, with the verdict that says so; the first writer wins (`null` when somebody was first or the
+ * turn is over).
+ */
+export async function markEndCause(store: Store, cause: EndCause, verdict: VerdictDraft): Promise<boolean> {
+  return store.write((tx) => {
+    const marked = tx.run(
+      'UPDATE turns SET end_cause = :cause WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND end_cause IS NULL',
+      { session_id: verdict.session_id, turn: verdict.turn, cause },
+    );
+    if (marked === 1) appendVerdict(tx, verdict);
+    return marked === 1;
+  });
 }
 
 /** A turn in flight with the session it belongs to. */
@@ -147,12 +178,6 @@ export async function getTurn(store: Store, session_id: string, turn: number): P
   );
 }
 
-export async function listTurns(store: Store, session_id: string): Promise<TurnRow[]> {
-  return store.read((tx) =>
-    tx.all<TurnRow>('SELECT * FROM turns WHERE session_id = :session_id ORDER BY turn', { session_id }),
-  );
-}
-
 /**
  * Sessions that could start a turn now: idle ones with something to read (they hold work already), then the oldest in
  * the queue.
@@ -160,17 +185,20 @@ export async function listTurns(store: Store, session_id: string): Promise<TurnR
 export async function dispatchable(store: Store, now: number, limit: number): Promise<string[]> {
   return store.read((tx) => {
     const due = '(s.next_turn_at IS NULL OR s.next_turn_at <= :now)';
+    // What `mayStart` says, for many sessions at once.
+    const open = `NOT EXISTS (SELECT 1 FROM pools AS p WHERE p.name = s.pool AND
+      (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now)))`;
     // From the idle sessions to their mail and not the other way: mail of ended sessions may wait for ever.
     const idle = tx.all<{ id: string }>(
       `SELECT s.id FROM sessions AS s
-       WHERE s.ended_at IS NULL AND s.state = 'idle' AND ${due}
+       WHERE s.ended_at IS NULL AND s.state = 'idle' AND ${due} AND ${open}
          AND (EXISTS (SELECT 1 FROM mail WHERE to_id = s.id AND read_at IS NULL AND delivered_turn IS NULL)
            OR EXISTS (SELECT 1 FROM notifications WHERE parent_id = s.id AND delivered_at IS NULL AND delivered_turn IS NULL))
        ORDER BY s.updated_at, s.id LIMIT :limit`,
       { now, limit },
     );
     const queued = tx.all<{ id: string }>(
-      `SELECT s.id FROM sessions AS s WHERE s.ended_at IS NULL AND s.state = 'queued' AND ${due} ORDER BY s.created_at, s.id LIMIT :limit`,
+      `SELECT s.id FROM sessions AS s WHERE s.ended_at IS NULL AND s.state = 'queued' AND ${due} AND ${open} ORDER BY s.created_at, s.id LIMIT :limit`,
       { now, limit },
     );
     return [...idle, ...queued].slice(0, limit).map((row) => row.id);
@@ -212,7 +240,9 @@ export async function nextDueAt(store: Store, after = 0): Promise<number | null>
       tx.get<{ at: number | null }>(
         `SELECT min(at) AS at FROM (
            SELECT min(next_turn_at) AS at FROM sessions WHERE next_turn_at > :after AND ended_at IS NULL AND +state IN ('queued','idle')
-           UNION ALL SELECT min(resume_at) FROM sessions WHERE resume_at > :after AND ended_at IS NULL AND +state = 'parked')`,
+           UNION ALL SELECT min(resume_at) FROM sessions WHERE resume_at > :after AND ended_at IS NULL AND +state = 'parked'
+           UNION ALL SELECT min(opens_at) FROM pools WHERE state = 'blocked' AND opens_at > :after
+           UNION ALL SELECT min(retry_at) FROM pools WHERE state = 'open' AND retry_at > :after)`,
         { after },
       )?.at ?? null,
   );
@@ -255,22 +285,4 @@ export async function attachWorktree(
         input,
       ) === 1,
   );
-}
-
-/** A turn in flight without progress: the state says so, its process goes on (MODEL §2.7). */
-export async function stallTurn(
-  store: Store,
-  input: { session_id: string; turn: number; evidence: string; now: number },
-): Promise<boolean> {
-  return store.write((tx) => {
-    const moved = transition(tx, {
-      session_id: input.session_id,
-      event: 'stall',
-      actor: 'watchdog',
-      now: input.now,
-      reason: input.evidence,
-      fence: input.turn,
-    });
-    return moved.ok;
-  });
 }

@@ -2,7 +2,8 @@ import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
 import { makeHome } from '../session/home.ts';
-import { startDaemon } from '../sys/daemon.ts';
+import { groupOutsideTurns } from '../sys/cgroup.ts';
+import { type Daemon, startDaemon } from '../sys/daemon.ts';
 import { tailBytes } from '../sys/files.ts';
 import { ask } from '../sys/socket.ts';
 
@@ -35,6 +36,7 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
     log,
     cwd: home,
     env: { ...daemonEnvironment(options.env), DROVER_HOME: home },
+    group: groupOutsideTurns(home),
   });
   const deadline = clock.monotonic() + START_MS;
   while (clock.monotonic() < deadline) {
@@ -47,6 +49,18 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
     hint: `See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`,
     preserved: 'what was stored stays stored and starts with the next supervisor',
     recovery_commands: ['drover up --foreground'],
+  });
+}
+
+/** Starts a watchdog that ends with the supervisor; one that finds another at work ends at once. */
+export function startWatchdog(options: Omit<EnsureOptions, 'clock'>, args: readonly string[] = []): Daemon {
+  const { home, env, package_dir } = options;
+  return startDaemon({
+    command: [`${package_dir}/bin/drover`, 'watch', '--companion', ...args],
+    log: homePaths.log(home, 'watchdog'),
+    cwd: home,
+    env: { ...daemonEnvironment(env), DROVER_HOME: home },
+    group: groupOutsideTurns(home),
   });
 }
 

@@ -8,6 +8,9 @@ import type { RunningTurn } from './running.ts';
 /** As much of all streams together is held in memory; then it is written and others get their turn. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 
+/** A stream that was removed, cut, or replaced by something that is no file: what was not read by then is lost. */
+const GONE = ['file_not_found', 'file_shrank', 'not_a_file'];
+
 interface Found {
   turn: RunningTurn;
   batch: IngestInput;
@@ -62,7 +65,7 @@ export class Intake {
       return turn.read(this.#clock.now(), final);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      if (final && error.code !== 'file_not_found' && error.code !== 'file_shrank') throw error;
+      if (final && !GONE.includes(error.code)) throw error;
       turn.dirty = false;
       return null;
     }
@@ -97,7 +100,6 @@ export class Intake {
       for (const [i, { turn }] of found.entries()) {
         const row = rows[i];
         if (row == null) continue;
-        if (row.events > turn.row.events) turn.isStalled = false;
         turn.row = row;
       }
     } catch (error) {

@@ -1,8 +1,8 @@
-import { findHarness } from '../harness/registry.ts';
+import { advancePools } from '../guard/pools.ts';
 import { isInFlight } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
-import { endTree, knownHarness, launcherOf, settle } from '../session/end.ts';
-import { loadRole } from '../session/roles.ts';
+import { endTree, settle } from '../session/end.ts';
+import { slotsFor } from '../session/own-session.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
 import { ensureWorktree } from '../session/worktree.ts';
 import { getSession } from '../store/session.ts';
@@ -14,27 +14,27 @@ import {
   type OpenTurn,
   openTurns,
   releaseDue,
-  stallTurn,
   turnsToEnd,
 } from '../store/turn.ts';
-import { watchDirectory } from '../sys/tail.ts';
+import type { VerdictDraft } from '../store/verdict.ts';
 import { readExit } from '../sys/turn-files.ts';
-import { judge, type Verdict } from '../watchdog/judge.ts';
+import { Awake } from '../watchdog/awake.ts';
+import { checkTimers, type TimerVerdict } from '../watchdog/timers.ts';
+import { DiskFloor } from './disk-floor.ts';
 import { blaming, passing } from './failure.ts';
+import { followTurn } from './follow.ts';
 import { Intake } from './intake.ts';
 import { Naps } from './naps.ts';
-import { factsOf, isProcessGone, wasNeverStarted } from './observe.ts';
-import { RunningTurn } from './running.ts';
+import { factsOf, isProcessGone, recordOf, wasNeverStarted } from './observe.ts';
+import type { RunningTurn } from './running.ts';
 
 /**
  * Pause between two looks at busy streams: lets many small writes become one transaction. It grows with the price of a
- * look, so that looking takes at most a fortieth of our time, and shrinks to the least while we are behind.
+ * look, so that looking takes at most a fiftieth of our time, and shrinks to the least while we are behind.
  */
 const REST_MS = { least: 1, normal: 20, most: 200 };
-const REST_PER_WORK = 40;
+const REST_PER_WORK = 50;
 const POLL_MS = 500;
-/** A poll that comes this much too late means we did not run: silence in between is nobody's fault. */
-const GAP_MS = 5_000;
 /** A turn is looked at without an event once in this many polls; of a child of ours we are told when it ends. */
 const SWEEP = { adopted: 6, child: 24 };
 /** Open turns that nobody follows are looked for once in this many polls. */
@@ -74,7 +74,8 @@ export class SupervisorLoop {
   #dataVersion = -1;
   /** What was due by then is started or waits for a slot; no timer helps it (a timer for it would never rest). */
   #syncedAt = 0;
-  #awakeSince: number;
+  readonly #awake: Awake;
+  readonly disk: DiskFloor;
   #polls = 0;
   #lastPollAt: number;
   #fatal: unknown = null;
@@ -83,9 +84,10 @@ export class SupervisorLoop {
     this.#options = options;
     this.#deps = options.deps;
     this.#naps = new Naps(options.deps.clock);
+    this.disk = new DiskFloor(options.deps.home, options.deps.clock, options.log);
     this.#intake = new Intake(options.ingest_store, options.deps.clock);
-    this.#awakeSince = options.deps.clock.now();
-    this.#lastPollAt = this.#awakeSince;
+    this.#lastPollAt = options.deps.clock.now();
+    this.#awake = new Awake(this.#lastPollAt, options.deps.clock.monotonic());
   }
 
   get runningCount(): number {
@@ -168,7 +170,7 @@ export class SupervisorLoop {
   async #poll(): Promise<void> {
     const now = this.#deps.clock.now();
     const gap = now - this.#lastPollAt;
-    if (Math.abs(gap) > GAP_MS) this.#awakeSince = now;
+    this.#awake.look(now, this.#deps.clock.monotonic(), POLL_MS);
     // The clock went back, and with it perhaps what was thought to be due.
     if (gap < 0) this.#wantsSync = true;
     this.#lastPollAt = now;
@@ -206,25 +208,26 @@ export class SupervisorLoop {
       // The stream may hold news that the last batch did not; a verdict about silence needs the newest facts.
       turn.dirty = true;
       await this.#flush();
-      verdict = await this.#judge(turn, now, isMeasured);
+      verdict = await this.#judge(turn, this.#deps.clock.now(), isMeasured);
     }
     if (verdict.act === 'settle') this.#end(turn);
-    if (verdict.act === 'stall') {
-      turn.isStalled = true;
-      await stallTurn(this.#deps.store, { session_id: turn.key, turn: turn.row.turn, evidence: verdict.evidence, now });
-    }
     if (verdict.act === 'end' && verdict.cause !== null) {
       const cause = verdict.cause;
       if (turn.row.end_cause === null)
-        await markEndCause(this.#deps.store, { session_id: turn.key, turn: turn.row.turn }, cause);
+        await markEndCause(this.#deps.store, cause, await this.#record(turn, verdict, now));
       this.#options.log(`${turn.session.name} turn ${turn.row.turn}: ${verdict.evidence}`);
       this.#end(turn);
     }
   }
 
-  async #judge(turn: RunningTurn, now: number, closely: boolean): Promise<Verdict> {
+  async #judge(turn: RunningTurn, now: number, closely: boolean): Promise<TimerVerdict> {
     const config = await this.#deps.config_for(turn.session.repo_root);
-    return judge(factsOf(turn, { closely, awake_since: this.#awakeSince }), config, now);
+    return checkTimers(factsOf(turn, { closely, awake_since: this.#awake.since }), config, now);
+  }
+
+  async #record(turn: RunningTurn, verdict: TimerVerdict, now: number): Promise<VerdictDraft> {
+    const config = await this.#deps.config_for(turn.session.repo_root);
+    return recordOf(turn, { awake_since: this.#awake.since, verdict, limits: config.turn, now });
   }
 
   /** Reads on in every stream that has grown. */
@@ -245,6 +248,7 @@ export class SupervisorLoop {
     const { store, clock } = this.#deps;
     this.#syncedAt = clock.now();
     await releaseDue(store, this.#syncedAt, 'supervisor');
+    for (const line of await advancePools(this.#deps, this.#syncedAt)) this.#options.log(line);
     for (const wanted of await turnsToEnd(store)) {
       const turn = this.#running.get(wanted.session_id);
       if (turn === undefined || turn.row.turn !== wanted.turn) continue;
@@ -282,8 +286,10 @@ export class SupervisorLoop {
   async #start(session_id: string): Promise<'started' | 'failed' | 'wait'> {
     const row = await getSession(this.#deps.store, session_id);
     if (row === null) return 'wait';
-    const { max_live_sessions } = await this.#deps.config_for(row.repo_root);
-    if (this.#running.size >= max_live_sessions || !(await ensureWorktree(this.#deps, row))) return 'wait';
+    const config = await this.#deps.config_for(row.repo_root);
+    const isFull = this.#running.size >= slotsFor(this.#deps.home, row, config);
+    if (isFull || this.disk.refuses(row.repo_root, config.limits.min_free_mb)) return 'wait';
+    if (!(await ensureWorktree(this.#deps, row))) return 'wait';
     const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
     if (start.started === null) return start.why === 'none' ? 'wait' : 'failed';
     await this.#follow(start.started);
@@ -301,28 +307,12 @@ export class SupervisorLoop {
   }
 
   async #register(open: OpenTurn): Promise<RunningTurn> {
-    const { session, turn: row } = open;
-    const config = await this.#deps.config_for(session.repo_root);
-    const turn = new RunningTurn({
-      session,
-      row,
-      harness: knownHarness(session, () => findHarness(session.harness, config.harness_runners)),
-      is_persistent: loadRole(this.#deps, session.role).is_persistent,
-      identity: launcherOf(row),
-      max_line_bytes: config.turn.max_line_bytes,
+    const turn = await followTurn(this.#deps, open, {
+      onExit: (changed) => this.#end(changed),
+      onStream: () => this.#news(),
+      log: this.#options.log,
     });
     this.#running.set(turn.key, turn);
-    const onChange = (name: string | null) => {
-      if (name === 'exit.json') {
-        turn.gone = true;
-        this.#end(turn);
-      } else if (name === null || name === 'stdout.jsonl') {
-        turn.dirty = true;
-        this.#news();
-      }
-      turn.hasEcho = true;
-    };
-    turn.watch(watchDirectory(row.dir, onChange, (error) => this.#options.log(`watch ${row.dir}: ${error.message}`)));
     this.#isDirty = true;
     return turn;
   }

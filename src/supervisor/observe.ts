@@ -1,9 +1,11 @@
+import type { Config } from '../model/config.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { launcherOf } from '../session/end.ts';
+import type { VerdictDraft } from '../store/verdict.ts';
 import { fileSize } from '../sys/directory.ts';
 import { isGone } from '../sys/identity.ts';
 import { liveHeld, readExit, turnFiles } from '../sys/turn-files.ts';
-import type { TurnFacts } from '../watchdog/judge.ts';
+import type { TimerFacts, TimerVerdict } from '../watchdog/timers.ts';
 import type { RunningTurn } from './running.ts';
 
 /** Asks the machine whether a turn's launcher has ended; learns the identity when the launcher has written it since. */
@@ -12,11 +14,10 @@ export function isProcessGone(turn: RunningTurn): boolean {
   return turn.identity !== null ? isGone(turn.identity) : !liveHeld(turn.row.dir);
 }
 
-/** What is known of a turn right now, as facts for the judge. `closely` also measures its files. */
-export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since: number }): TurnFacts {
+/** What is known of a turn right now, as facts for its timers. `closely` also measures its files. */
+export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since: number }): TimerFacts {
   const { row } = turn;
   return {
-    state: turn.isStalled ? 'stalled' : 'working',
     process: turn.gone ? 'gone' : 'alive',
     started_at: row.started_at,
     first_event_at: row.first_event_at,
@@ -26,9 +27,30 @@ export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since
     end_cause: row.end_cause,
     timeout_ms: turn.session.timeout_ms,
     early_first_event: turn.harness?.bits.early_first_event ?? false,
-    is_persistent: turn.is_persistent,
     log_bytes: look.closely ? logBytes(row.dir) : 0,
     awake_since: look.awake_since,
+  };
+}
+
+/** The verdict by which a timer ends a turn, with all it takes to judge it again. */
+export function recordOf(
+  turn: RunningTurn,
+  by: { awake_since: number; verdict: TimerVerdict; limits: Config['turn']; now: number },
+): VerdictDraft {
+  const { health, cause, evidence } = by.verdict;
+  return {
+    ...{
+      session_id: turn.key,
+      turn: turn.row.turn,
+      judged_by: 'supervisor',
+      tier: 0,
+      health,
+      cause,
+      act: 'end',
+      level: 0,
+    },
+    ...{ evidence, at: by.now, limits_json: JSON.stringify({ turn: by.limits }) },
+    facts_json: JSON.stringify(factsOf(turn, { closely: true, awake_since: by.awake_since })),
   };
 }
 

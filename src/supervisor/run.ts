@@ -1,18 +1,19 @@
 import type { Clock } from '../model/clock.ts';
-import { type Config, DEFAULT_CONFIG } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
-import { homePaths, projectConfigPath, userConfigPath } from '../model/home.ts';
-import { loadConfig } from '../session/config.ts';
+import { homePaths } from '../model/home.ts';
+import { type ConfigCache, cachedConfig } from '../session/config-cache.ts';
 import type { Deps } from '../session/deps.ts';
 import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
-import { takeLease } from '../store/turn.ts';
-import { fileNumber, modifiedAt } from '../sys/directory.ts';
+import { releaseLease, takeLease } from '../store/turn.ts';
+import { probeCgroup, removeEmptyGroups } from '../sys/cgroup.ts';
+import { fileNumber } from '../sys/directory.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
 import { onSignal } from '../sys/signals.ts';
 import { type Doorbell, listen } from '../sys/socket.ts';
+import { WatchdogKeeper } from './keep-watchdog.ts';
 import { SupervisorLoop } from './loop.ts';
 
 export interface SupervisorOptions {
@@ -28,8 +29,6 @@ export interface SupervisorOptions {
 
 /** SQLite may block the event loop for this long at the most. */
 const BUSY_MS = 50;
-/** A changed config file is noticed after this long at the latest; every running turn asks at every poll. */
-const CONFIG_MS = 250;
 
 /**
  * The supervisor of one DROVER_HOME, until it is told to stop. Throws `already_running` (3) when another one holds the
@@ -71,6 +70,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const numbers = files.map(fileNumber);
   const config = cachedConfig(options);
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: config.for };
+  const watchdog = new WatchdogKeeper(deps, log);
   const loop: SupervisorLoop = new SupervisorLoop({
     deps,
     ingest_store,
@@ -79,6 +79,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
       // Of a database that was moved aside, as for a backup, nobody but us would ever hear again.
       const isOurs = is_owner() && files.every((file, i) => fileNumber(file) === numbers[i]);
       if (isOurs) doorbell.tend();
+      if (isOurs) watchdog.tend();
       return isOurs;
     },
     log,
@@ -89,14 +90,28 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   await doorbell.hang();
   log(`supervisor ${self.pid} of ${home}, lease ${lease_fence}`);
   options.on_ready?.();
+  // Before the first turn starts: an empty group is nobody's then.
+  const emptied = removeEmptyGroups(home);
+  log(`control groups: ${probeCgroup().reason}${emptied > 0 ? `; ${emptied} empty ones removed` : ''}`);
   try {
     await loop.run();
+    if (is_owner()) await release(deps, lease_fence, log);
   } finally {
     signals.close();
     doorbell.close();
     ingest_store.close();
     store.close();
     gate.close();
+  }
+}
+
+/** Says that nobody has to bring us back. When it cannot be said, somebody will. */
+async function release({ store, clock }: Deps, lease_fence: number, log: (line: string) => void): Promise<void> {
+  try {
+    await releaseLease(store, lease_fence, clock.now());
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    log(`lease: ${error.code}: ${error.message}`);
   }
 }
 
@@ -146,59 +161,11 @@ function answer(
     return JSON.stringify({ ok: true, running: loop.runningCount });
   }
   if (line === 'status') {
-    return JSON.stringify({ ok: true, pid: process.pid, running: loop.runningCount, version: options.version });
+    const { runningCount: running, disk } = loop;
+    return JSON.stringify({ ok: true, pid: process.pid, running, version: options.version, disk_low: disk.isLow });
   }
   // Who rings may have been admitted under settings that changed a moment ago.
   config.expire();
   loop.ring();
   return JSON.stringify({ ok: true });
-}
-
-interface ConfigCache {
-  for: Deps['config_for'];
-  /** The next question looks at the files again, however soon it comes. */
-  expire(): void;
-}
-
-/**
- * Settings per repository, read again when a file changed. A file that is broken keeps the last good settings,
- * or lets those of the user or the defaults stand in: work that was accepted goes on, one repository's file is no other's
- * trouble, and whoever slings next is told.
- */
-function cachedConfig({ clock, env, log }: SupervisorOptions): ConfigCache {
-  const cache = new Map<string, { stamp: string; config: Config; looked_at: number }>();
-  const expire = () => {
-    for (const known of cache.values()) known.looked_at = Number.NEGATIVE_INFINITY;
-  };
-  const of: Deps['config_for'] = async (repo_root) => {
-    const known = cache.get(repo_root);
-    const looked_at = clock.monotonic();
-    if (known !== undefined && looked_at - known.looked_at < CONFIG_MS) return known.config;
-    const stamp = [userConfigPath(env), projectConfigPath(repo_root)].map(modifiedAt).join(':');
-    if (known?.stamp === stamp) {
-      known.looked_at = looked_at;
-      return known.config;
-    }
-    try {
-      const config = await loadConfig(env, repo_root);
-      cache.set(repo_root, { stamp, config, looked_at });
-      return config;
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      const config = known?.config ?? (await ofUser(env));
-      log(`config: ${error.message} (${known ? 'keeping the settings from before' : 'going on without it'})`);
-      cache.set(repo_root, { stamp, config, looked_at });
-      return config;
-    }
-  };
-  return { for: of, expire };
-}
-
-async function ofUser(env: Record<string, string | undefined>): Promise<Config> {
-  try {
-    return await loadConfig(env, null);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return DEFAULT_CONFIG;
-  }
 }

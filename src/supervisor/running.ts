@@ -5,12 +5,11 @@ import type { TurnRow } from '../model/turn.ts';
 import type { IngestInput } from '../store/ingest.ts';
 import { type Frame, LineReader } from '../sys/frames.ts';
 import type { ProcessId } from '../sys/identity.ts';
-import { openTail, readFrom, type Tail, type Watch } from '../sys/tail.ts';
+import { NEXT_BYTES, openTail, readNext, type Tail, type Watch } from '../sys/tail.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 
-const CHUNK_BYTES = 256 * 1024;
 /** Chunks read for one line before others get their turn. */
-const MAX_CHUNKS = 64;
+const MAX_CHUNKS = 32;
 
 /** What this process knows of one turn in flight. Everything in it can be rebuilt from the row and the turn directory. */
 export class RunningTurn {
@@ -18,7 +17,6 @@ export class RunningTurn {
   row: TurnRow;
   /** null: the adapter has left the config; lines are kept as unknown. */
   readonly harness: Harness | null;
-  readonly is_persistent: boolean;
   identity: ProcessId | null;
   /** We started it, so the kernel tells us of its end. */
   is_child = false;
@@ -28,7 +26,6 @@ export class RunningTurn {
   hasEcho = false;
   phase: 'running' | 'ending' = 'running';
   gone = false;
-  isStalled = false;
   #watch: Watch | null = null;
   /** Kept open: opening and closing is half the price of a look. */
   #tail: Tail | null = null;
@@ -40,14 +37,12 @@ export class RunningTurn {
     session: SessionRow;
     row: TurnRow;
     harness: Harness | null;
-    is_persistent: boolean;
     identity: ProcessId | null;
     max_line_bytes: number;
   }) {
     this.session = input.session;
     this.row = input.row;
     this.harness = input.harness;
-    this.is_persistent = input.is_persistent;
     this.identity = input.identity;
     this.#max_line_bytes = input.max_line_bytes;
     this.#reader = new LineReader(input.max_line_bytes, input.row.stdout_offset);
@@ -94,8 +89,8 @@ export class RunningTurn {
     // A line longer than a chunk yields no frame: read on until there is one, or the end.
     for (let i = 0; frames === 0 && !isAtEnd && i < MAX_CHUNKS; i += 1) {
       this.#tail ??= openTail(this.#path);
-      const chunk = readFrom(this.#tail.fd, this.#reader.position, CHUNK_BYTES);
-      isAtEnd = chunk.length < CHUNK_BYTES;
+      const chunk = readNext(this.#tail.fd, this.#reader.position);
+      isAtEnd = chunk.length < NEXT_BYTES;
       for (const frame of this.#reader.push(chunk)) take(frame);
     }
     this.dirty = !isAtEnd;

@@ -16,6 +16,8 @@ export function startDaemon(input: {
   log: string;
   cwd: string;
   env: Record<string, string>;
+  /** A control group to start in; null: ours. */
+  group: string | null;
 }): Daemon {
   let fd: number;
   try {
@@ -30,6 +32,7 @@ export function startDaemon(input: {
       env: input.env,
       stdio: ['ignore', fd, fd],
       detached: true,
+      ...(input.group === null ? {} : { cgroup: input.group }),
     });
     child.unref();
     return { pid: child.pid, hasExited: () => child.exitCode !== null || child.signalCode !== null };

@@ -1,13 +1,12 @@
 import {
   chmodSync,
   closeSync,
-  constants,
   fchmodSync,
   fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
+  promises,
   readSync,
   renameSync,
   rmSync,
@@ -19,6 +18,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from './errno.ts';
+import { openOwn, openRegular } from './regular-file.ts';
 
 /**
  * Replaces a file in one step: a reader sees the old content or the new, never a part. `mode` holds whatever the umask
@@ -57,31 +57,6 @@ function syncDirectory(path: string): void {
   }
 }
 
-/** No settings, page or record is longer; what is longer was put there by somebody else. */
-const MAX_TEXT_BYTES = 16 * 1024 * 1024;
-
-/**
- * The text of a file, or null when there is none. Some of these paths lie where agents and repositories write: a pipe
- * would stop us for ever and a device would never end, so only regular files up to 16 MiB are read.
- * Errors: `failed` / `not_a_file`, `file_too_large`; anything but absence, as `systemError`.
- */
-export function readTextIfExists(path: string): string | null {
-  let fd: number | null = null;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw new AppError('failed', 'not_a_file', `cannot read ${path}: it is no regular file`);
-    if (stat.size > MAX_TEXT_BYTES)
-      throw new AppError('failed', 'file_too_large', `cannot read ${path}: it has ${stat.size} bytes`);
-    return readFileSync(fd, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
-    throw systemError(error, `read ${path}`);
-  } finally {
-    if (fd !== null) closeSync(fd);
-  }
-}
-
 /**
  * Creates a directory (and its parents) that only we can enter, or tightens one that is ours.
  * Errors: `refused` / `not_our_directory` when somebody else owns it.
@@ -103,10 +78,30 @@ export function privateDir(path: string): string {
   }
 }
 
-/** Writes a file for its owner alone, in place: for files that nobody reads while they are written. */
+/**
+ * Begins to create a directory beside what the caller does next; never rejects. Only a head start for `privateDir`, which
+ * must follow: it does what is left to do and says what is wrong.
+ */
+export async function makeAhead(path: string): Promise<void> {
+  try {
+    await promises.mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) === '') throw error;
+  }
+}
+
+/**
+ * Writes a file for its owner alone, in place: for files that nobody reads while they are written. What has its name and
+ * is no file of ours, as a pipe that a process of an earlier turn put there, is removed first.
+ */
 export function writePrivate(path: string, data: string): void {
   try {
-    writeFileSync(path, data, { mode: 0o600 });
+    const fd = openOwn(path, 'replace');
+    try {
+      writeFileSync(fd, data);
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     throw systemError(error, `write ${path}`);
   }
@@ -122,13 +117,13 @@ export function privateFile(path: string): void {
   }
 }
 
-/** The last `n` bytes of a file (fewer when it is shorter, none when it is absent). */
+/** The last `n` bytes of a file (fewer when it is shorter, none when it is absent or no regular file). */
 export function tailBytes(path: string, n: number): Buffer {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openRegular(path, 'follow');
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'not_a_file') return Buffer.alloc(0);
     throw systemError(error, `read ${path}`);
   }
   try {

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from './errno.ts';
 import { libc } from './ffi.ts';
@@ -35,15 +35,16 @@ export function unlockAndClose(fd: number): void {
 }
 
 /**
- * Does anybody hold the exclusive lock of this file? False when there is no file. The probe takes the shared lock for
+ * Does anybody hold the exclusive lock of this file? False when there is none. A pipe in its place is looked at and not
+ * waited for; a socket is nobody's lock. The probe takes the shared lock for
  * a few microseconds: probes do not see one another, and a taker that meets one tries again.
  */
 export function isFlocked(path: string): boolean {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENXIO') return false;
     throw systemError(error, `open ${path}`);
   }
   try {

@@ -47,41 +47,44 @@ export class LineReader {
     const frames: Frame[] = [];
     let from = 0;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, from)) {
-      frames.push(this.#finish(bytes.subarray(from, at), 1));
+      frames.push(this.#finish(bytes, from, at, 1));
       from = at + 1;
     }
-    this.#keep(bytes.subarray(from));
+    if (from < bytes.length) this.#keep(bytes.subarray(from));
     return frames;
   }
 
   /** The last line when the stream ended without a newline, else null. Call it only when nothing more can come. */
   flush(): Frame | null {
-    return this.#pending === 0 ? null : this.#finish(Buffer.alloc(0), 0);
+    return this.#pending === 0 ? null : this.#finish(Buffer.alloc(0), 0, 0, 0);
   }
 
   #keep(rest: Buffer): void {
-    if (rest.length === 0) return;
     this.#pending += rest.length;
     if (this.#pending > this.#limit) this.#parts = [];
     else this.#parts.push(Buffer.from(rest));
   }
 
-  #finish(last: Buffer, terminator: number): Frame {
+  /** What was kept and the bytes from `from` to `to` are a line. */
+  #finish(bytes: Buffer, from: number, to: number, terminator: number): Frame {
     const offset = this.#start;
-    const length = this.#pending + last.length;
+    const length = this.#pending + to - from;
     const end = offset + length + terminator;
     const parts = this.#parts;
-    this.#parts = [];
-    this.#pending = 0;
+    if (this.#pending > 0) {
+      this.#parts = [];
+      this.#pending = 0;
+    }
     this.#start = end;
     if (length > this.#limit) return { offset, end, oversize: true };
-    const line = parts.length === 0 ? last : Buffer.concat([...parts, last], length);
-    return { offset, end, oversize: false, text: decode(line, offset === 0) };
+    if (parts.length === 0) return { offset, end, oversize: false, text: decode(bytes, from, to, offset === 0) };
+    const line = Buffer.concat([...parts, bytes.subarray(from, to)], length);
+    return { offset, end, oversize: false, text: decode(line, 0, length, offset === 0) };
   }
 }
 
-function decode(line: Buffer, streamStart: boolean): string {
-  const from = streamStart && BOM.every((byte, i) => line[i] === byte) ? BOM.length : 0;
-  const to = line[line.length - 1] === RETURN ? line.length - 1 : line.length;
-  return line.toString('utf8', from, to);
+function decode(bytes: Buffer, from: number, to: number, streamStart: boolean): string {
+  const start = streamStart && BOM.every((byte, i) => bytes[from + i] === byte) ? from + BOM.length : from;
+  const end = to > from && bytes[to - 1] === RETURN ? to - 1 : to;
+  return bytes.toString('utf8', start, Math.max(start, end));
 }

@@ -1,5 +1,4 @@
 import { closeSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { AppError } from '../model/error.ts';
 import { errnoOf } from './errno.ts';
 import { libc } from './ffi.ts';
@@ -126,9 +125,11 @@ export function isGone(id: ProcessId): boolean {
 /**
  * Sends a signal to exactly this process, or to nobody (I23): the pidfd is opened first and pins whatever has the pid,
  * then start time and boot are compared, then the signal goes through the pidfd. False when the process is gone, is
- * another one, is not fully known, or may not be signalled by us. Errors: `usage` / `unknown_signal`.
+ * another one, is not fully known, or may not be signalled by us. Errors: `usage` / `unknown_signal`. The table of signals
+ * is loaded here, because most callers only look: `node:os` costs half a millisecond.
  */
 export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
+  const { constants } = require('node:os') as typeof import('node:os');
   const number = constants.signals[name];
   if (number === undefined) throw new AppError('usage', 'unknown_signal', `there is no signal ${name}`);
   if (!Number.isInteger(id.pid) || id.pid <= 0 || !id.start_time || id.boot_id !== bootId()) return false;

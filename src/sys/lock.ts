@@ -1,9 +1,10 @@
 import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, systemError } from './errno.ts';
-import { readRange, readTextIfExists } from './files.ts';
+import { readRange } from './files.ts';
 import { flockNow, unlockAndClose } from './flock.ts';
 import { identityOf, liveness, type ProcessHint } from './identity.ts';
+import { parseOwner, readPidLock } from './pid-file.ts';
 
 /**
  * Pid locks (O-37…O-45, I20). The kernel's `flock` on the file decides who owns it, for as long as the owner lives;
@@ -49,12 +50,6 @@ export function acquirePidLock(path: string, options: { pid?: number } = {}): Pi
 /** A living process by its full identity; anything less may be what the winner has not overwritten yet. */
 function isOwner(owner: ProcessHint | null): boolean {
   return Boolean(owner?.start_time && owner.boot_id) && liveness(owner) === 'alive';
-}
-
-/** Whom the file names; null when there is no file or no pid in it. Says nothing about who holds the lock. */
-export function readPidLock(path: string): ProcessHint | null {
-  const text = readTextIfExists(path);
-  return text === null ? null : parseOwner(text);
 }
 
 type Attempt = { acquired: true; lock: PidLock } | { acquired: false; owner: ProcessHint | null };
@@ -115,12 +110,6 @@ function writeOwner(fd: number, pid: number): void {
   const content = Buffer.from(id ? `${pid}\n${id.start_time}\n${id.boot_id}\n` : `${pid}\n`);
   writeSync(fd, content, 0, content.length, 0);
   ftruncateSync(fd, content.length);
-}
-
-function parseOwner(text: string): ProcessHint | null {
-  const [first = '', start_time = '', boot_id = ''] = text.split('\n');
-  if (!/^[1-9]\d{0,9}$/.test(first.trim())) return null;
-  return { pid: Number(first), start_time: start_time.trim(), boot_id: boot_id.trim() };
 }
 
 function fileKey(fd: number): string {

@@ -1,7 +1,8 @@
-import { closeSync, type FSWatcher, fstatSync, openSync, readSync, watch } from 'node:fs';
+import { closeSync, type FSWatcher, fstatSync, readSync, watch } from 'node:fs';
 import { AppError } from '../model/error.ts';
 import { systemError } from './errno.ts';
 import { readRange } from './files.ts';
+import { openRegular } from './regular-file.ts';
 
 /**
  * Up to `maxBytes` of a growing file from byte `offset`; empty at its end. `file` is a path or an open descriptor.
@@ -23,9 +24,10 @@ export interface Tail {
   close(): void;
 }
 
+/** Errors: `failed` / `not_a_file` for a pipe, a link or a directory; else as `systemError`. */
 export function openTail(path: string): Tail {
   try {
-    const fd = openSync(path, 'r');
+    const fd = openRegular(path);
     return { fd, close: () => closeSync(fd) };
   } catch (error) {
     throw systemError(error, `read ${path}`);
@@ -41,6 +43,20 @@ function readOpen(fd: number, offset: number, maxBytes: number): Buffer {
   if (n === 0) checkSize(fd, offset);
   const head = Buffer.from(PEEK.subarray(0, n));
   return n < wanted || n === maxBytes ? head : Buffer.concat([head, readRange(fd, offset + n, maxBytes - n)]);
+}
+
+/** What `readNext` reads at once. */
+export const NEXT_BYTES = 512 * 1024;
+const next = Buffer.allocUnsafeSlow(NEXT_BYTES);
+
+/**
+ * Like `readFrom`, up to `NEXT_BYTES`, but always into the same memory: what it returns is valid until the next call.
+ * For the supervisor, to whom a buffer of its own for every look is a good part of the price of it.
+ */
+export function readNext(fd: number, offset: number): Buffer {
+  const n = readSync(fd, next, 0, NEXT_BYTES, offset);
+  if (n === 0) checkSize(fd, offset);
+  return next.subarray(0, n);
 }
 
 function checkSize(fd: number, offset: number): void {

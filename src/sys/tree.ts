@@ -2,17 +2,26 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { MARKER_VARIABLE } from '../model/marker.ts';
+import { findGroup, killGroup, membersOf, removeGroup } from './cgroup.ts';
 import { errnoOf, systemError } from './errno.ts';
-import { bootId, isZombie, type ProcessId, type ProcessStat, processStat, signal, startTime } from './identity.ts';
+import {
+  bootId,
+  identityOf,
+  isZombie,
+  type ProcessId,
+  type ProcessStat,
+  processStat,
+  signal,
+  startTime,
+} from './identity.ts';
 
 /**
  * All processes of a turn, and their end.
  *
- * A process belongs to the turn when its environment carries the turn's marker, or it is in the launcher's session, or
- * its parent belongs (to a fixed point); once proven it stays proven, by pid + start time, after its parent is gone.
- * What gets through is a daemon that scrubs its environment, leaves the session and loses its parents before the first
- * look. Only a cgroup of its own would hold that one: where a delegated cgroup v2 is writable, `launchTurn` is the place
- * to put the launcher into it and `killTree` the place to write `cgroup.kill` and read `cgroup.procs`.
+ * A process belongs to the turn when its environment carries the turn's marker, or it is in the launcher's session or the
+ * turn's control group, or its parent belongs (to a fixed point); once proven it stays proven, by pid + start time, after
+ * its parent is gone. Where turns cannot have control groups, one thing gets through: a daemon that scrubs its
+ * environment, leaves the session and loses its parents before the first look.
  */
 export interface TurnProcesses {
   /** Value of `MARKER_VARIABLE`; null when there is none to look for. */
@@ -21,6 +30,8 @@ export interface TurnProcesses {
   launcher: ProcessId | null;
   /** When the launcher is known to have ended (`TurnExit.uptime_ms`): proves older members of its session. */
   launcher_end_uptime_ms?: number | null;
+  /** The turn's control group as recorded at its start; believed only when its name was made of the marker. */
+  group?: string | null;
   /** Processes proven by an earlier look. */
   known?: ProcessId[];
 }
@@ -75,14 +86,16 @@ export async function killTree(turn: TurnProcesses, options: KillOptions): Promi
   for (let round = 0; ; round++) {
     const now = clock.monotonic();
     const left = rounds.next(now, now - start >= grace);
-    if (left.members.length > 0) empty = 0;
+    if (left.members.length > 0 || left.is_outrun) empty = 0;
     // A process in the middle of an exec shows no environment for a moment and could be one of ours.
     else if (left.blank > 0 && blank < BLANK_LOOKS) blank += 1;
     else empty += 1;
     if (empty === 2 || now - start > grace + FORCE_MS) {
       const survivors = [...left.members, ...left.unproven];
       const gone = (id: ProcessId) => !left.members.some((member) => key(member) === key(id));
-      return { proven_empty: survivors.length === 0, killed: rounds.signalled.filter(gone), survivors };
+      const proven_empty = survivors.length === 0 && !left.is_outrun;
+      if (proven_empty) scan.forget();
+      return { proven_empty, killed: rounds.signalled.filter(gone), survivors };
     }
     if (empty === 0)
       await clock.sleep(left.members.length === 0 ? 1 : (POLL_MS[Math.min(round, POLL_MS.length - 1)] ?? 0));
@@ -109,6 +122,8 @@ class Rounds {
 
   next(now: number, force: boolean): Look {
     const spared = (id: ProcessId) => this.#spareMs > 0 && this.#scan.isLauncher(id);
+    // One stroke first: looking for what forks as fast as it can takes long, and it grows meanwhile.
+    if (force) for (const id of this.#scan.killGroup(this.#spareMs > 0)) this.#signalled.set(key(id), id);
     // When forcing, a process is killed the moment it is seen: a chain of short-lived forks outruns a second pass.
     // Those known only by their parent are proven by this look, and fall at the next.
     const look = this.#scan.look(force ? (id) => spared(id) || this.#send(id, 'SIGKILL') : undefined);
@@ -139,6 +154,8 @@ interface Look {
   blank: number;
   /** In the launcher's session by number, but the number may have been reused since the launcher ended. */
   unproven: ProcessId[];
+  /** Somebody is in the turn's control group who was born while we looked. */
+  is_outrun: boolean;
 }
 
 /** Looks at /proc again and again, and remembers what was proven before. */
@@ -147,6 +164,7 @@ class TreeScan {
   readonly #marked: string | null;
   readonly #proven: Set<string>;
   readonly #launcher: ProcessId | null;
+  readonly #group: string | null;
   /** Ticks up to which the launcher is known to have lived, so that its session number was not reused. */
   #sessionUntil: number;
 
@@ -155,6 +173,7 @@ class TreeScan {
     this.#marked = turn.marker ? variable : null;
     this.#launcher = turn.launcher?.boot_id === bootId() ? turn.launcher : null;
     this.#proven = new Set((turn.known ?? []).filter((id) => id.boot_id === bootId()).map(key));
+    this.#group = turn.marker === null ? null : findGroup(turn.marker, turn.group ?? null);
     this.#sessionUntil = (turn.launcher_end_uptime_ms ?? 0) / TICK_MS;
   }
 
@@ -162,17 +181,34 @@ class TreeScan {
     return this.#launcher !== null && key(id) === key(this.#launcher);
   }
 
+  /** Ends whoever is in the control group and says who that was. */
+  killGroup(isLauncherSpared: boolean): ProcessId[] {
+    const isSpared = (id: ProcessId) => isLauncherSpared && this.isLauncher(id);
+    const members = this.#group === null ? [] : membersOf(this.#group).flatMap((pid) => identityOf(pid) ?? []);
+    const doomed = members.filter((id) => !isSpared(id));
+    if (this.#group === null || doomed.length === 0) return [];
+    return killGroup(this.#group, isLauncherSpared ? this.#launcher : null) ? doomed : [];
+  }
+
+  /** Nobody is left: the control group goes as well. */
+  forget(): void {
+    if (this.#group !== null) removeGroup(this.#group);
+  }
+
   /** `onDirect` is called at once for each member found by marker, by session or proven before. */
   look(onDirect?: (id: ProcessId) => void): Look {
     const boot_id = bootId();
     const children = new Map<number, ProcessStat[]>();
+    const seen = new Map<number, ProcessStat>();
     const members = new Map<string, ProcessStat>();
     const unproven: ProcessStat[] = [];
     let blank = 0;
-    for (const pid of livePids()) {
+    // Of a control group the kernel says whether somebody was missed.
+    for (const pid of livePids(this.#group === null ? MAX_LISTS : 1)) {
       const stat = processStat(pid);
       if (stat === null || isZombie(stat)) continue;
       append(children, stat.parent, stat);
+      seen.set(pid, stat);
       const inSession = this.#inSession(stat);
       const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#marker(pid);
       if (marked === 'blank' && this.#isYounger(stat)) blank += 1;
@@ -181,12 +217,16 @@ class TreeScan {
         onDirect?.({ pid, start_time: stat.start_time, boot_id });
       } else if (inSession === 'maybe') unproven.push(stat);
     }
+    // Read after the start times above: a pid that was given to somebody else in between carries another one.
+    const group = this.#group === null ? [] : membersOf(this.#group);
+    for (const stat of group.flatMap((pid) => seen.get(pid) ?? [])) members.set(key(stat), stat);
     addDescendants(members, children);
     for (const id of members.keys()) this.#proven.add(id);
     const identify = ({ pid, start_time }: ProcessStat) => ({ pid, start_time, boot_id });
     return {
       members: [...members.values()].map(identify),
       blank,
+      is_outrun: group.some((pid) => !seen.has(pid)),
       unproven: unproven.filter((stat) => !members.has(key(stat))).map(identify),
     };
   }
@@ -198,7 +238,7 @@ class TreeScan {
   #inSession(stat: ProcessStat): 'yes' | 'maybe' | 'no' {
     const launcher = this.#launcher;
     if (launcher === null || stat.session !== launcher.pid) return 'no';
-    const now = uptimeTicks();
+    const now = uptimeMs() / TICK_MS;
     if (startTime(launcher.pid) === launcher.start_time) {
       this.#sessionUntil = now;
       return 'yes';
@@ -250,9 +290,9 @@ const MAX_LISTS = 40;
  * Every pid, and then those that appeared meanwhile, until a list brings nothing new: a chain of processes that each
  * live shorter than a look would otherwise be gone from every list before it is read.
  */
-function* livePids(): Generator<number> {
+function* livePids(max_lists: number): Generator<number> {
   const seen = new Set<number>();
-  for (let list = 0; list < MAX_LISTS; list += 1) {
+  for (let list = 0; list < max_lists; list += 1) {
     const fresh = processIds().filter((pid) => !seen.has(pid));
     if (fresh.length === 0) return;
     for (const pid of fresh) {
@@ -275,8 +315,9 @@ function processIds(): number[] {
   });
 }
 
-function uptimeTicks(): number {
-  return (Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000) / TICK_MS;
+/** Time since boot in ms, by the clock of process start times and of `TurnExit.uptime_ms`; steps of 10 ms. */
+export function uptimeMs(): number {
+  return Math.round(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000);
 }
 
 function key(id: { pid: number; start_time: string }): string {

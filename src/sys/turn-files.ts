@@ -2,20 +2,23 @@ import { statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { AppError } from '../model/error.ts';
-import { readTextIfExists } from './files.ts';
+import { writeAtomic } from './files.ts';
 import { isFlocked } from './flock.ts';
 import type { ProcessId } from './identity.ts';
+import { readTextIfExists } from './read-text.ts';
 import type { TurnProcesses } from './tree.ts';
 
 /** The files of one turn (ARCHITECTURE §2, "Turn directory"). Session scoped, like everything below it (E-051). */
 export interface TurnFiles {
   prompt: string;
   command: string;
+  /** Also the sign of life: locked while the launcher or the harness lives. */
   stdout: string;
   stderr: string;
   pid: string;
   exit: string;
-  live: string;
+  /** Path of the turn's control group; absent where turns have none. */
+  group: string;
 }
 
 export function turnFiles(dir: string): TurnFiles {
@@ -26,7 +29,7 @@ export function turnFiles(dir: string): TurnFiles {
     stderr: join(dir, 'stderr.log'),
     pid: join(dir, 'pid.json'),
     exit: join(dir, 'exit.json'),
-    live: join(dir, 'live.lock'),
+    group: join(dir, 'cgroup'),
   };
 }
 
@@ -79,7 +82,7 @@ export function readPid(dir: string): ProcessId | null {
   return typeof start_time === 'string' && typeof boot_id === 'string' ? { pid, start_time, boot_id } : null;
 }
 
-/** The harness's end; null when it was not recorded: still running, the launcher killed, or the file not yet whole. */
+/** The harness's end; null when it was not recorded: still running (the file is blank), the launcher killed, or the file not yet whole. */
 export function readExit(dir: string): TurnExit | null {
   const path = turnFiles(dir).exit;
   const record = readObject(path);
@@ -97,12 +100,37 @@ export function readExit(dir: string): TurnExit | null {
 
 /** What the turn directory knows about the turn's processes, for `treeOf` and `killTree`. */
 export function turnProcesses(dir: string, marker: string): TurnProcesses {
-  return { marker, launcher: readPid(dir), launcher_end_uptime_ms: readExit(dir)?.uptime_ms ?? null };
+  return {
+    marker,
+    launcher: readPid(dir),
+    launcher_end_uptime_ms: readExit(dir)?.uptime_ms ?? null,
+    group: readGroup(dir),
+  };
 }
 
 /** Is the launcher, or a harness it left behind, still alive? Needs no pid and cannot be fooled by a reused one. */
 export function liveHeld(dir: string): boolean {
-  return isFlocked(turnFiles(dir).live);
+  return isFlocked(turnFiles(dir).stdout);
+}
+
+/** Notes the turn's control group for a supervisor that runs in another one; without the note it looks in its own. */
+export function recordGroup(dir: string, group: string): void {
+  try {
+    writeAtomic(turnFiles(dir).group, group);
+  } catch (error) {
+    // A full disk must not disown a process that has just been started.
+    if (!(error instanceof AppError)) throw error;
+  }
+}
+
+function readGroup(dir: string): string | null {
+  try {
+    return readTextIfExists(turnFiles(dir).group);
+  } catch (error) {
+    // Whatever the harness has put there counts as no note.
+    if (error instanceof AppError) return null;
+    throw error;
+  }
 }
 
 function readObject(path: string): Record<string, unknown> | null {

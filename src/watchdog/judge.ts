@@ -1,86 +1,124 @@
 import type { Config } from '../model/config.ts';
 import type { SessionState } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
+import type { Health } from '../model/verdict.ts';
+import { isLoop, type Repetition } from './repetition.ts';
+import { ageOf, checkTimers, type TimerFacts } from './timers.ts';
 
-/** What is recorded about one turn in flight; nothing here is an opinion. Times are wall milliseconds. */
-export interface TurnFacts {
+/** What the watchdog knows of one turn in flight. Those that cost more than a row are null until it looks closely. */
+export interface WatchFacts extends TimerFacts {
   state: SessionState;
-  /** `gone`: the launcher's identity is proven dead, or its exit status is on disk. */
-  process: 'alive' | 'gone' | 'unknown';
-  started_at: number;
-  first_event_at: number | null;
-  last_event_at: number | null;
-  result_at: number | null;
-  tools_open: number;
-  end_cause: EndCause | null;
-  timeout_ms: number | null;
-  /** The harness speaks before its model answers, so early silence means something. */
-  early_first_event: boolean;
   /** Coordinators and monitors are exempt from the age rules. */
   is_persistent: boolean;
-  /** Bytes of standard output and error on disk. */
-  log_bytes: number;
-  /** The last time this observer was not running (suspend, SIGSTOP, clock jump): silence before it proves nothing. */
-  awake_since: number;
+  /** The provider said "not now" and no work has followed. */
+  is_limited: boolean;
+  /** Its newest output that the supervisor has not read yet was written then. */
+  written_at: number | null;
+  /** The newest event of a session it started. */
+  child_event_at: number | null;
+  /** It asked, and nobody has answered. */
+  awaits_answer: boolean;
+  /** The first look that found somebody's decision to end it. */
+  ending_since: number | null;
+  repetition: Repetition | null;
+  /** Output tokens since HEAD or the status of its worktree last changed; null: not in a worktree, or not looked at. */
+  unchanged_tokens: number | null;
+  /** The processes of its tree, their resident bytes, and the CPU time they used within the last `cpu_over_ms`. */
+  processes: number | null;
+  rss_bytes: number | null;
+  cpu_ms: number | null;
+  cpu_over_ms: number | null;
 }
 
-export type Health = 'ok' | 'late' | 'stuck' | 'lingering' | 'dead';
+export type WatchCause = EndCause | 'gone' | 'repetition' | 'no_change';
 
-export interface Verdict {
+export interface WatchVerdict {
   health: Health;
-  /** `end`: its processes have to go. `settle`: they have gone. `stall`/`unstall` only change the state. */
-  act: 'none' | 'stall' | 'end' | 'settle';
-  cause: EndCause | null;
-  /** One sentence for the record. */
+  cause: WatchCause | null;
+  /**
+   * `ring`: the supervisor has to look. `end`: a timer is long overdue because nobody acted. `climb`: one step of the
+   * ladder. `terminate`: beyond all patience.
+   */
+  act: 'none' | 'ring' | 'end' | 'climb' | 'terminate';
   evidence: string;
 }
 
-export type Thresholds = Pick<Config, 'turn' | 'watchdog'>;
+export type WatchLimits = Pick<Config, 'turn' | 'watchdog'>;
 
-const OK: Verdict = { health: 'ok', act: 'none', cause: null, evidence: 'events arrive' };
+/** The supervisor acts on a timer within half a second; this much later somebody else does. */
+export const OVERDUE_MS = 15_000;
+/** Output tokens without a change of the tree that are worth a word. */
+export const UNCHANGED_TOKENS = 2_000_000;
+
+const OK: WatchVerdict = { health: 'ok', cause: null, act: 'none', evidence: 'events arrive' };
 
 /**
- * The first tier's verdict about one turn, from facts alone (O-53, O-67, O-68, MODEL §2.7). Observable state comes
- * first, then what somebody already decided, then age. Thresholds are strict: exactly at the limit is still fine.
+ * The watchdog's verdict about one turn, from facts alone (O-67, O-68, E-079, E-081, MODEL §2.7). Observable state comes
+ * first, then timers that nobody acted on, then behaviour, then age. Thresholds are strict: exactly at the limit is fine.
  */
-export function judge(facts: TurnFacts, limits: Thresholds, now: number): Verdict {
-  if (facts.process === 'gone') return { health: 'dead', act: 'settle', cause: null, evidence: 'the process is gone' };
-  if (facts.end_cause !== null) {
-    return { health: 'stuck', act: 'end', cause: facts.end_cause, evidence: `to be ended: ${facts.end_cause}` };
+export function judge(facts: WatchFacts, limits: WatchLimits, now: number): WatchVerdict {
+  if (facts.process === 'gone') {
+    return { health: 'dead', cause: 'gone', act: 'ring', evidence: 'the process is gone and its turn is open' };
   }
-  const age = (since: number) => now - Math.max(since, facts.awake_since);
-  if (facts.result_at !== null && age(facts.result_at) > limits.turn.after_result_ms) {
-    return end('lingering', 'lingering', `alive ${age(facts.result_at)} ms after its result`);
-  }
-  if (facts.timeout_ms !== null && age(facts.started_at) > facts.timeout_ms) {
-    return end('stuck', 'timeout', `the turn ran ${age(facts.started_at)} ms, allowed are ${facts.timeout_ms}`);
-  }
-  if (facts.log_bytes > limits.turn.max_log_bytes) {
-    return end('stuck', 'log_limit', `wrote ${facts.log_bytes} bytes, allowed are ${limits.turn.max_log_bytes}`);
-  }
-  return facts.first_event_at === null ? judgeStart(facts, limits, age) : judgeSilence(facts, limits, age);
+  const age = (since: number) => ageOf(since, facts.awake_since, now);
+  return (
+    judgeEnding(facts, limits, age) ??
+    judgeTimers(facts, limits, now) ??
+    judgeResult(facts, limits, age) ??
+    judgeBehaviour(facts, limits) ??
+    judgeAge(facts, limits, age)
+  );
 }
 
-function end(health: Health, cause: EndCause, evidence: string): Verdict {
-  return { health, act: 'end', cause, evidence };
+type Age = (since: number) => number;
+
+/** Somebody decided to end it; the supervisor does that, and when it does not, the watchdog. */
+function judgeEnding({ end_cause, ending_since }: WatchFacts, limits: WatchLimits, age: Age): WatchVerdict | null {
+  if (end_cause === null) return null;
+  const waited = ending_since === null ? 0 : age(ending_since);
+  if (waited <= OVERDUE_MS + limits.turn.sigkill_delay_ms) return { ...OK, evidence: `is being ended: ${end_cause}` };
+  return { health: 'stuck', cause: end_cause, act: 'end', evidence: `not ended for ${waited} ms: ${end_cause}` };
 }
 
-function judgeStart(facts: TurnFacts, limits: Thresholds, age: (since: number) => number): Verdict {
-  const allowed = facts.early_first_event ? limits.turn.first_event_ms : limits.turn.first_event_late_ms;
-  const silence = age(facts.started_at);
-  if (allowed > 0 && silence > allowed) return end('stuck', 'first_event', `no event ${silence} ms after the start`);
-  return OK;
+function judgeTimers(facts: WatchFacts, limits: WatchLimits, now: number): WatchVerdict | null {
+  const last_event_at = Math.max(facts.last_event_at ?? facts.started_at, facts.written_at ?? 0);
+  const first_event_at = facts.first_event_at ?? facts.written_at;
+  const overdue = checkTimers({ ...facts, first_event_at, last_event_at }, limits, now, OVERDUE_MS);
+  if (overdue.act !== 'end') return null;
+  const { health, cause, evidence } = overdue;
+  return { health, cause, act: 'end', evidence: `${evidence}, and nobody acted for ${OVERDUE_MS} ms more` };
 }
 
-function judgeSilence(facts: TurnFacts, limits: Thresholds, age: (since: number) => number): Verdict {
-  const silence = age(facts.last_event_at ?? facts.started_at);
-  const isToolOpen = facts.tools_open > 0;
-  const allowed = isToolOpen ? limits.turn.tool_ms : limits.turn.between_events_ms;
-  const what = isToolOpen ? 'while a tool runs' : 'between events';
-  if (allowed > 0 && silence > allowed) return end('stuck', 'silent', `silent for ${silence} ms ${what}`);
-  if (facts.is_persistent || isToolOpen) return OK;
-  if (silence > limits.watchdog.zombie_ms) return end('stuck', 'stuck', `silent for ${silence} ms ${what}`);
-  if (silence <= limits.watchdog.stale_ms) return OK;
-  const act = facts.state === 'stalled' ? 'none' : 'stall';
-  return { health: 'late', act, cause: null, evidence: `silent for ${silence} ms ${what}` };
+function judgeResult({ result_at }: WatchFacts, limits: WatchLimits, age: Age): WatchVerdict | null {
+  if (result_at === null) return null;
+  const lingered = age(result_at);
+  if (lingered <= limits.turn.after_result_ms) return OK;
+  return { health: 'lingering', cause: 'lingering', act: 'none', evidence: `alive ${lingered} ms after its result` };
+}
+
+function judgeBehaviour(facts: WatchFacts, limits: WatchLimits): WatchVerdict | null {
+  const { repetition, unchanged_tokens } = facts;
+  if (repetition !== null && isLoop(repetition, limits.watchdog.loop_repeats)) {
+    const what = repetition.period === 1 ? 'the same tool call' : `the same ${repetition.period} tool calls`;
+    const evidence = `${what} with the same answer ${repetition.times} times in a row`;
+    return { health: 'looping', cause: 'repetition', act: 'climb', evidence };
+  }
+  if (unchanged_tokens !== null && unchanged_tokens > UNCHANGED_TOKENS) {
+    const evidence = `${unchanged_tokens} output tokens without a change of its worktree`;
+    return { health: 'looping', cause: 'no_change', act: 'climb', evidence };
+  }
+  return null;
+}
+
+function judgeAge(facts: WatchFacts, limits: WatchLimits, age: Age): WatchVerdict {
+  const { stale_ms, zombie_ms } = limits.watchdog;
+  if (facts.is_persistent || facts.tools_open > 0) return OK;
+  const signs = [facts.last_event_at ?? facts.started_at, facts.written_at, facts.child_event_at];
+  const silence = Math.min(...signs.map((at) => (at === null ? Number.POSITIVE_INFINITY : age(at))));
+  if (silence <= (facts.is_limited ? zombie_ms : stale_ms)) return OK;
+  const evidence = `silent for ${silence} ms`;
+  // The silence is the provider's: the turn is ended as one that a limit ended, and its session waits.
+  if (facts.is_limited) return { health: 'stuck', cause: 'silent', act: 'end', evidence: `${evidence} after a limit` };
+  if (silence > zombie_ms) return { health: 'stuck', cause: 'silent', act: 'terminate', evidence };
+  return { health: 'late', cause: 'silent', act: 'climb', evidence };
 }

@@ -119,6 +119,26 @@ test('--raw is the harness’s output byte for byte, of one turn or all', async 
   expect((await bench.json<{ error: { code: string } }>(['logs', 'worker', '--raw'], 4)).error.code).toBe('files_gone');
 });
 
+test('a long text is shown whole as long as the harness’s output is on disk, then its start', async () => {
+  const { world, bench, turn } = await filled();
+  const text = `${'word '.repeat(600)}end`;
+  const said: HarnessEvent = { type: 'text', text };
+  writeFileSync(turnFiles(turn.turn.dir).stdout, `${JSON.stringify(said)}\n`);
+  await feedTurn(world, turn, [said]);
+  const shown = async () => {
+    const { stdout } = await bench.run(['logs', 'worker', '--json']);
+    const [event] = stdout.split('\n').filter((line) => line.includes('"type":"text"'));
+    return {
+      people: (await bench.run(['logs', 'worker'])).stdout,
+      data: JSON.parse(JSON.parse(event ?? '').data_json),
+    };
+  };
+  expect(await shown()).toEqual({ people: `── turn 1 ──\n${text}\n`, data: { text } });
+  rmSync(turn.turn.dir, { recursive: true });
+  const head = `${text.slice(0, 200)}…`;
+  expect(await shown()).toEqual({ people: `── turn 1 ──\n${head}\n`, data: { text: head, is_cut: true } });
+});
+
 const started: { kill(signal: NodeJS.Signals): void; exited: Promise<number> }[] = [];
 
 afterAll(async () => {

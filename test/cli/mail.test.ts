@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type MailRow, OPERATOR } from '../../src/model/mail.ts';
 import { stop } from '../../src/session/control.ts';
 import { send } from '../../src/session/mail.ts';
-import { listMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import { doorbell, jsonAs, runAs } from '../support/agent.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';

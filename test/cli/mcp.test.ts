@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'bun:test';
 import { homePaths } from '../../src/model/home.ts';
 import { OPERATOR } from '../../src/model/mail.ts';
 import { send } from '../../src/session/mail.ts';
-import { listMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
 import { doorbell, mcpClient, runAs } from '../support/agent.ts';

@@ -20,7 +20,11 @@ interface Ps {
 test('ps without a supervisor says so, exits 0 and creates nothing (H-09)', async () => {
   const bench = droverBench();
   const none = await bench.run(['ps']);
-  expect(none).toEqual({ code: 0, stdout: 'supervisor: none is up\nno turn is in flight\n', stderr: '' });
+  expect(none).toEqual({
+    code: 0,
+    stdout: 'supervisor: none is up\nwatchdog: none is up\nno turn is in flight\n',
+    stderr: '',
+  });
   expect(await bench.json<Ps>(['ps'])).toMatchObject({
     supervisor: { state: 'down', pid: null, version: null },
     turns: [],

@@ -11,7 +11,8 @@ import { until } from '../support/until.ts';
 
 const CONFIG = {
   turn: { max_attempts: 1, sigkill_delay_ms: 300 },
-  profiles: { fast: { model: 'small', append_system_prompt: 'Be brief.' } },
+  // A pool of its own for who hits a limit: the others of this file go on.
+  profiles: { fast: { model: 'small', append_system_prompt: 'Be brief.' }, broke: { pool: 'broke' } },
   harness_runners: {
     teller: {
       ...{ program: resolve(import.meta.dir, '../fixtures/bin/works-silently'), base_args: ['environment'] },
@@ -57,10 +58,14 @@ test('--wait, wait and --follow end with the outcome: 0 completed, 1 failed or s
   expect([good.code, good.stdout]).toEqual([0, 'all is well\n']);
   expect(good.stderr).toContain('good: completed');
   expect((await sling('bad', [{ say: 'oh' }, { exit: 9 }], '--wait')).code).toBe(1);
-  expect((await sling('late', [{ say: 'oh' }, { limit: { resets_in_ms: 60_000 } }], '--wait')).code).toBe(75);
-  const shown = await sling('shown', [{ tool: { tool: 'Grep', input: { q: 1 } } }, { say: 'found it' }], '--follow');
-  expect([shown.code, shown.stdout]).toEqual([0, 'found it\n']);
+  expect(
+    (await sling('late', [{ say: 'oh' }, { limit: { resets_in_ms: 60_000 } }], '--wait', '--profile', 'broke')).code,
+  ).toBe(75);
+  const tale = `${'found it '.repeat(60)}in the end`;
+  const shown = await sling('shown', [{ tool: { tool: 'Grep', input: { q: 1 } } }, { say: tale }], '--follow');
+  expect([shown.code, shown.stdout]).toEqual([0, `${tale}\n`]);
   expect(shown.stderr).toContain('Grep');
+  expect(shown.stderr).toContain(tale);
   expect((await bench.run(['wait', 'good', 'bad'])).code).toBe(1);
   expect((await bench.run(['wait', 'good', 'late', '--json'])).code).toBe(75);
   await bench.run(['stop', 'late']);

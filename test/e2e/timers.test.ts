@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
 import { rehearse, sessionOf, turnsOf, untilState } from '../support/peek.ts';
+import { until } from '../support/until.ts';
 
 const CLOSES = resolve(import.meta.dir, '../fixtures/bin/closes-stdout');
 
@@ -15,6 +16,8 @@ function timed(turn: Record<string, number>, more: Record<string, unknown> = {})
 /** What became of a session whose turn drover ended: state, reason, cause; and nothing of it is left. */
 async function ended(bench: Bench, name: string, state: Parameters<typeof untilState>[2]) {
   const row = await untilState(bench, name, state);
+  // The watchdog writes the state before it ends the processes; the turn is settled after that.
+  await until('its turn is settled', () => turnsOf(bench, name)[0]?.ended_at);
   const [turn] = turnsOf(bench, name);
   await assertNoLeaks(turn?.marker ?? 'no turn');
   return [row.end_reason, turn?.end_cause, turn?.outcome, turn?.tree_empty];
@@ -50,8 +53,9 @@ test('an open tool call has its own limit (O-53)', async () => {
 }, 30_000);
 
 test('a turn that is quiet is called stalled, speaks and is at work again; for too long it is ended (MODEL §2.7)', async () => {
-  const bench = timed({}, { watchdog: { stale_ms: 600, zombie_ms: 2_500 } });
-  await rehearse(bench, 'pausing', { turns: [[{ say: 'hm' }, { sleep: 1_800 }, { say: 'aha' }]] });
+  const watchdog = { interval_ms: 150, stale_ms: 600, zombie_ms: 4_000, nudge_interval_ms: 60_000 };
+  const bench = timed({}, { watchdog });
+  await rehearse(bench, 'pausing', { turns: [[{ say: 'hm' }, { sleep: 4_000 }, { say: 'aha' }]] });
   await rehearse(bench, 'gone', hang({ say: 'hm' }));
   await untilState(bench, 'pausing', 'stalled');
   expect(await ended(bench, 'gone', 'zombie')).toEqual(['stuck', 'stuck', 'stalled', 1]);

@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'bun:test';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { MailRow, NotificationRow } from '../../src/model/mail.ts';
+import type { PoolRow } from '../../src/model/pool.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
 import {
@@ -124,9 +125,10 @@ test('an interruption before the first word goes round by the queue and loses no
 }, 30_000);
 
 test('a failing turn is tried again with a growing pause, its mail marked, and given up after max_attempts (O-52)', async () => {
-  await rehearse(bench, 'flaky', { turns: [[{ say: 'well' }, { exit: 3 }]] });
-  await untilSession(bench, 'flaky', (row) => row.attempt === 1 && row.state === 'idle');
+  await rehearse(bench, 'flaky', { turns: [[{ say: 'well' }, { wait_for_file: hold('flaky') }, { exit: 3 }]] });
+  await untilState(bench, 'flaky', 'working');
   await mail('flaky', 'hint');
+  release('flaky');
   const row = await untilState(bench, 'flaky', 'failed');
   expect([row.turn, row.attempt, row.end_reason]).toEqual([3, 3, 'exit 3']);
   const turns = turnsOf(bench, 'flaky');
@@ -198,13 +200,14 @@ test('a usage limit parks with its instant, and the session goes on by itself th
   const limit = { limit: { kind: 'usage_limit', message: 'limit reached', resets_in_ms: 2_500 } };
   await rehearse(bench, 'broke', { turns: [[{ say: 'hi' }, limit], [{ say: 'rich again' }]] });
   const row = await untilState(bench, 'broke', 'parked');
-  expect([row.parked_reason, row.attempt]).toEqual(['usage_limit', 0]);
-  expect((row.resume_at ?? 0) - row.updated_at).toBeLessThan(3_000);
+  expect([row.parked_reason, row.parked_pool, row.attempt]).toEqual(['usage_limit', 'rehearsal', 0]);
+  const [pool] = peek<PoolRow>(bench, 'SELECT * FROM pools');
+  expect((pool?.opens_at ?? 0) - row.updated_at).toBeLessThan(3_000);
   expect((await bench.run(['wait', 'broke'])).code).toBe(75);
   await untilState(bench, 'broke', 'completed');
   const turns = turnsOf(bench, 'broke');
   expect(turns.map(({ outcome }) => outcome)).toEqual(['limited', 'completed']);
-  expect(turns[1]?.started_at).toBeGreaterThanOrEqual(row.resume_at ?? 0);
+  expect(turns[1]?.started_at).toBeGreaterThanOrEqual(pool?.opens_at ?? Number.POSITIVE_INFINITY);
 }, 30_000);
 
 test('a rate limit parks as such for as long as the provider says (CX-12)', async () => {

@@ -100,10 +100,12 @@ export function usageLimitTest(real: RealHarness): void {
     const name = await real.sling('Spend more.');
     const shown = await real.over(name);
     await real.expectEnd(shown, 'parked', 'limited');
-    expect(shown.session.parked_reason).toBe('usage_limit');
-    expect(Date.parse(shown.session.resume_at ?? '')).toBeGreaterThan(before + 60_000);
+    expect([shown.session.parked_reason, shown.session.parked_pool]).toEqual(['usage_limit', real.id]);
+    const { pools } = await real.bench.json<{ pools: { opens_at: string }[] }>(['pools']);
+    expect(Date.parse(pools[0]?.opens_at ?? '')).toBeGreaterThan(before + 60_000);
     expect((await real.bench.run(['wait', name])).code).toBe(75);
     expect(shown.mail.find((mail) => mail.type === 'task')).toMatchObject({ read_at: null });
     expect((await real.bench.run(['stop', name])).code).toBe(0);
+    expect((await real.bench.run(['pools', 'release', real.id])).code).toBe(0);
   });
 }

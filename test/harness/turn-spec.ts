@@ -14,6 +14,7 @@ export function profileOf(fields: Partial<Profile> = {}): Profile {
     max_budget_usd: null,
     token_budget: null,
     append_system_prompt: null,
+    pool: null,
     ...fields,
   };
 }

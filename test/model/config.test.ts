@@ -172,6 +172,7 @@ describe('profiles (E-021, E-022)', () => {
       profile_name: 'reviewer',
       agent: null,
       max_budget_usd: null,
+      pool: null,
       ...reviewer,
     });
   });

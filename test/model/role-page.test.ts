@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import { AppError } from '../../src/model/error.ts';
-import { type CAPABILITIES, type Role, terminalMailOf } from '../../src/model/role.ts';
+import { type CAPABILITIES, NO_TOOLS, type Role, terminalMailOf } from '../../src/model/role.ts';
 import { parseRolePage } from '../../src/model/role-page.ts';
 
 const AGENTS = join(import.meta.dir, '../../agents');
@@ -124,8 +124,9 @@ describe('the pages in agents/ (O-49, O-64)', () => {
   const persistent = ['coordinator', 'monitor', 'orchestrator'];
   const workers = ['builder', 'lead', 'reviewer', 'scout'];
 
-  test('are these nine, and the default is one of them', () => {
-    expect([...roles.keys()].sort()).toEqual([...persistent, ...workers, 'merger', DEFAULT_CONFIG.default_role].sort());
+  test('are these ten, and the default is one of them', () => {
+    const others = ['merger', 'triage', DEFAULT_CONFIG.default_role];
+    expect([...roles.keys()].sort()).toEqual([...persistent, ...workers, ...others].sort());
   });
 
   test('coordinator, orchestrator and monitor live on; all others are for one task (O-49, O-89)', () => {
@@ -174,6 +175,10 @@ describe('the pages in agents/ (O-49, O-64)', () => {
       expect([name, role(name).tools.some((tool) => /^(Write|Edit|NotebookEdit)$/.test(tool))]).toEqual([name, false]);
       expect(role(name).tools).toContain('mcp__drover');
     }
+  });
+
+  test('who gives a second opinion has no tool and no right, and owes nothing but its answer', () => {
+    expect(role('triage')).toMatchObject({ tools: [NO_TOOLS], can: [], terminal_mail: [], is_persistent: false });
   });
 
   test('every page with a contract tells how to fulfil it', () => {

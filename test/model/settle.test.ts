@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { Limit } from '../../src/model/harness.ts';
+import { newPool, type PoolRow } from '../../src/model/pool.ts';
 import { SESSION_EVENTS, type SessionState } from '../../src/model/session.ts';
-import { backoff, type SettleFacts, settle } from '../../src/model/settle.ts';
+import { backoff, type SettleFacts, type Settlement, settle } from '../../src/model/settle.ts';
 import { OUTCOMES } from '../../src/model/turn.ts';
 
 const NOW = 1_000_000;
@@ -22,6 +23,8 @@ const FACTS: SettleFacts = {
   max_attempts: 3,
   limited_in_row: 0,
   limit: null,
+  pool: null,
+  spread_ms: 0,
   now: NOW,
   backoff_ms: 1_000,
   backoff_cap_ms: 60_000,
@@ -211,6 +214,8 @@ const facts: fc.Arbitrary<SettleFacts> = fc.record({
   attempt: fc.nat(10),
   max_attempts: fc.integer({ min: 1, max: 10 }),
   limited_in_row: fc.integer({ min: 0, max: 100 }),
+  pool: fc.constant(null),
+  spread_ms: fc.constant(0),
   limit: fc.option(
     fc.record({
       kind: fc.constantFrom('usage_limit' as const, 'rate_limit' as const, 'network' as const),
@@ -269,4 +274,48 @@ test('a limit without a reset time is asked again ever more rarely, up to two ho
   expect(waits).toEqual([60_000, 120_000, 240_000, 7_200_000]);
   const told = settle({ ...FACTS, verdict, limit: { ...limit, retry_after_ms: 5_000 }, limited_in_row: 9 });
   expect((told.resume_at ?? 0) - FACTS.now).toBe(5_000);
+});
+
+describe('a pool that was told of a refusal decides, and no attempt is spent', () => {
+  const refused = (pool: Partial<PoolRow>, reason = 'usage_limit', facts: Partial<SettleFacts> = {}) =>
+    settle({
+      ...FACTS,
+      verdict: { outcome: reason === 'auth' ? 'refused' : 'limited', reason },
+      ...{ attempt: 2, spread_ms: 7, pool: { ...newPool('p', 1), ...pool } },
+      ...facts,
+    });
+
+  test.each<[string, Partial<PoolRow>, string, Partial<Settlement>]>([
+    [
+      'blocked',
+      { state: 'blocked', reason: 'usage_limit', opens_at: 5 },
+      'usage_limit',
+      { parked_reason: 'usage_limit', parked_pool: 'p', resume_at: null },
+    ],
+    [
+      'probed by another',
+      { state: 'probing', reason: 'usage_limit', opens_at: 5 },
+      'rate_limit',
+      { parked_reason: 'usage_limit', parked_pool: 'p', resume_at: null },
+    ],
+    [
+      'waiting for a person',
+      { state: 'blocked', reason: 'auth' },
+      'auth',
+      { parked_reason: 'operator', parked_pool: 'p', resume_at: null, died: false },
+    ],
+    [
+      'throttled',
+      { state: 'open', retry_at: NOW + 9_000 },
+      'overloaded',
+      { parked_reason: 'rate_limit', parked_pool: null, resume_at: NOW + 9_007 },
+    ],
+    ['open again', { state: 'open' }, 'auth', { parked_reason: 'operator', parked_pool: null, resume_at: NOW + 1_007 }],
+  ])('%s', (_what, pool, reason, expected) => {
+    for (const saw_event of [true, false])
+      expect(refused(pool, reason, { saw_event })).toMatchObject({
+        ...{ event: 'park', mail: 'release', attempt: 2, next_turn_at: null },
+        ...expected,
+      });
+  });
 });

@@ -55,6 +55,10 @@ describe('the texts in templates/', () => {
     'resume.md': [],
     'recover.md': [],
     'nudge.md': [],
+    'patrol.md': [],
+    'triage.md': [
+      ...['evidence', 'facts', 'harness', 'ladder', 'name', 'role', 'task', 'transcript', 'turn', 'verdict'],
+    ],
   };
 
   test('exist with exactly the holes their callers fill', () => {
@@ -104,7 +108,7 @@ describe('templates/config.yaml (O-87)', () => {
     expect([issues, warnings]).toEqual([[], []]);
     expect(mergeConfig(file, null)).toEqual(DEFAULT_CONFIG);
     const shown = raw as Record<string, Record<string, unknown>>;
-    for (const group of ['turn', 'watchdog'] as const) {
+    for (const group of ['turn', 'watchdog', 'limits'] as const) {
       expect(Object.keys(shown[group] ?? {}).sort()).toEqual(Object.keys(DEFAULT_CONFIG[group]).sort());
     }
     for (const key of Object.keys(DEFAULT_CONFIG)) expect(text).toMatch(new RegExp(`^# ${key}:`, 'm'));

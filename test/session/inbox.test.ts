@@ -5,7 +5,7 @@ import type { SessionRow } from '../../src/model/session.ts';
 import { type Caller, callerOf } from '../../src/session/identity.ts';
 import { check } from '../../src/session/inbox.ts';
 import { send } from '../../src/session/mail.ts';
-import { listMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { endTurn, seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
 let world: TestStore;

@@ -6,7 +6,7 @@ import type { SessionRow } from '../../src/model/session.ts';
 import { stop } from '../../src/session/control.ts';
 import { type Caller, callerOf } from '../../src/session/identity.ts';
 import { mailFor, reply, send } from '../../src/session/mail.ts';
-import { listMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import { getTurn } from '../../src/store/turn.ts';
 import { endTurn, seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';

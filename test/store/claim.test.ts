@@ -2,19 +2,20 @@ import { describe, expect, test } from 'bun:test';
 import { newSecret } from '../../src/model/id.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
 import { listStateLog } from '../../src/store/event.ts';
-import { claimNow, listMail, sendMail } from '../../src/store/mail.ts';
+import { claimNow, sendMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import {
   claimTurn,
   dispatchable,
   getTurn,
-  listTurns,
   nextDueAt,
   openTurns,
   releaseDue,
   takeLease,
   turnsToEnd,
 } from '../../src/store/turn.ts';
+import { listTurns } from '../../src/store/turn-list.ts';
 import { endTurn, seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 import { otherProcesses, race } from './process.ts';
 

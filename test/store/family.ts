@@ -1,7 +1,9 @@
+import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import type { MailRow, NotificationRow } from '../../src/model/mail.ts';
 import type { SessionRow } from '../../src/model/session.ts';
-import { listMail, type MailDraft } from '../../src/store/mail.ts';
+import type { MailDraft } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import type { SettleInput } from '../../src/store/settle.ts';
 import { seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';
@@ -45,6 +47,7 @@ export function inputOf(world: TestStore, taken: TakenTurn, more: Partial<Settle
     exit: { code: 1, signal: null },
     tree_empty: true,
     survivors: 0,
+    leftovers: 0,
     exit_events: [],
     has_contract: false,
     is_persistent: false,
@@ -52,6 +55,8 @@ export function inputOf(world: TestStore, taken: TakenTurn, more: Partial<Settle
     max_attempts: 2,
     backoff_ms: 0,
     backoff_cap_ms: 0,
+    limits: DEFAULT_CONFIG.limits,
+    random: 0.5,
     now: world.clock.now(),
     ...more,
   };

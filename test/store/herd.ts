@@ -1,3 +1,4 @@
+import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import { AppError } from '../../src/model/error.ts';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import { newId, newSecret } from '../../src/model/id.ts';
@@ -6,12 +7,15 @@ import type { SessionRow } from '../../src/model/session.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
 import { ingest } from '../../src/store/ingest.ts';
 import { claimNow, type MailDraft, sendMail } from '../../src/store/mail.ts';
+import { listPools, setPool } from '../../src/store/pool.ts';
+import { movePools } from '../../src/store/pool-advance.ts';
 import { getSession } from '../../src/store/session.ts';
 import { abortTurn, endSession, settleTurn } from '../../src/store/settle.ts';
-import { claimTurn, openTurns, releaseDue, stallTurn, takeLease } from '../../src/store/turn.ts';
+import { transition } from '../../src/store/transition.ts';
+import { claimTurn, openTurns, releaseDue, takeLease } from '../../src/store/turn.ts';
 import { seedSession, type TestStore } from '../support/store.ts';
 
-export const ENDINGS = ['ok', 'crash', 'lost', 'limit', 'auth', 'timeout', 'linger', 'tree'] as const;
+export const ENDINGS = ['ok', 'crash', 'lost', 'limit', 'usage', 'auth', 'timeout', 'linger', 'tree'] as const;
 export type Ending = (typeof ENDINGS)[number];
 
 /** One thing that somebody does to a herd of sessions; `who` and `whom` are taken modulo their number. */
@@ -58,7 +62,11 @@ export class Herd {
     if (step.do === 'sling') return this.#sling(step);
     if (step.do === 'release') {
       this.now += 100_000;
-      return releaseDue(store, this.now, 'supervisor');
+      await releaseDue(store, this.now, 'supervisor');
+      // Somebody has logged in again.
+      for (const { name, opens_at, state } of await listPools(store))
+        if (state === 'blocked' && opens_at === null) await setPool(store, name, { type: 'release' }, this.now);
+      return movePools(store, { now: this.now, stagger_ms: 10 });
     }
     const session_id = this.#pick(step.who);
     if (session_id === null) return null;
@@ -85,7 +93,7 @@ export class Herd {
       case 'resume':
         return resumeSession(store, { ...key, brief: DRAFT, interrupt_reason: 'x', always_brief: false });
       case 'stall':
-        return stallTurn(store, { ...key, turn: (await this.#row(session_id)).turn, evidence: 'x' });
+        return this.#stall(session_id);
       case 'bury':
         return this.#bury(session_id);
       case 'abort':
@@ -147,19 +155,28 @@ export class Herd {
       exit: ending in exits ? exits[ending as keyof typeof exits] : { code: 1, signal: null },
       tree_empty: ending !== 'tree',
       survivors: 0,
-      exit_events: ending === 'limit' || ending === 'auth' ? [limit(ending)] : [],
+      leftovers: 0,
+      exit_events: ending in LIMITS ? [limit(LIMITS[ending as keyof typeof LIMITS])] : [],
       has_contract: row.parent_id !== null && !this.persistent.has(session_id),
       is_persistent: this.persistent.has(session_id),
       contract_hint: 'report',
       max_attempts: 2,
       backoff_ms: 20,
       backoff_cap_ms: 100,
+      limits: { ...DEFAULT_CONFIG.limits, usage_wait_ms: 50_000 },
+      random: 0.5,
       now: this.now,
     });
     if (settled === null) throw new Error('the open turn was not settled');
     if (settled.settlement.mail === 'confirm')
       for (const id of reserved) this.confirmed.set(id, (this.confirmed.get(id) ?? 0) + 1);
     if (settled.moved && settled.settlement.died) await this.#died(row);
+  }
+
+  async #stall(session_id: string): Promise<void> {
+    const { turn: fence } = await this.#row(session_id);
+    const stall = { session_id, event: 'stall', actor: 'watchdog', now: this.now, fence } as const;
+    await this.#world.store.write((tx) => transition(tx, stall));
   }
 
   async #bury(session_id: string): Promise<void> {
@@ -232,8 +249,9 @@ function tokens(input_tokens: number) {
   return { input_tokens, output_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0 };
 }
 
-function limit(ending: 'limit' | 'auth'): HarnessEvent {
-  const kind = ending === 'auth' ? 'auth' : 'rate_limit';
+const LIMITS = { limit: 'rate_limit', usage: 'usage_limit', auth: 'auth' } as const;
+
+function limit(kind: (typeof LIMITS)[keyof typeof LIMITS]): HarnessEvent {
   return {
     type: 'limit',
     limit: { kind, status: null, message: '', resets_at: null, retry_after_ms: null, final: true },

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { MailRow, NotificationRow } from '../../src/model/mail.ts';
+import type { PoolRow } from '../../src/model/pool.ts';
 import { isInFlight, isTerminal, PREDECESSORS, type SessionRow, type SessionState } from '../../src/model/session.ts';
 import { isSuccess, type TurnRow } from '../../src/model/turn.ts';
 import type { StateLogRow } from '../../src/store/event.ts';
@@ -71,6 +72,7 @@ interface Snapshot {
   mail: MailRow[];
   notifications: NotificationRow[];
   log: StateLogRow[];
+  pools: PoolRow[];
 }
 
 const snapshot = (world: TestStore): Promise<Snapshot> =>
@@ -80,6 +82,7 @@ const snapshot = (world: TestStore): Promise<Snapshot> =>
     mail: tx.all<MailRow>('SELECT * FROM mail ORDER BY seq'),
     notifications: tx.all<NotificationRow>('SELECT * FROM notifications'),
     log: tx.all<StateLogRow>('SELECT * FROM state_log ORDER BY seq'),
+    pools: tx.all<PoolRow>('SELECT * FROM pools'),
   }));
 
 /** I1: every step was a legal one out of the state the step before had left. */
@@ -120,7 +123,7 @@ function checkMail({ turns, mail }: Snapshot, herd: Herd): void {
       .map(({ id }) => id)
       .sort(),
   ).toEqual([...herd.confirmed.keys()].sort());
-  for (const each of mail) {
+  for (const each of mail.filter(({ to_id }) => to_id !== null)) {
     const turn = turns.find((row) => row.session_id === each.to_id && row.turn === each.delivered_turn) ?? null;
     expect(herd.confirmed.get(each.id)).toBe(each.read_at === null ? 0 : 1);
     if (each.delivered_turn === null) continue;
@@ -143,7 +146,7 @@ function checkDeaths({ sessions, notifications, mail }: Snapshot, herd: Herd): v
 }
 
 /** Nothing waits unseen (ARCHITECTURE §1): whoever lives has a process, input, somebody to wait for, or a way back. */
-function checkAwake({ sessions, turns, mail, notifications }: Snapshot, herd: Herd): void {
+function checkAwake({ sessions, turns, mail, notifications, pools }: Snapshot, herd: Herd): void {
   for (const row of sessions) {
     const isWaiting = (each: { delivered_turn: number | null }) => each.delivered_turn === null;
     const input =
@@ -158,15 +161,37 @@ function checkAwake({ sessions, turns, mail, notifications }: Snapshot, herd: He
     );
     if (row.state === 'queued') expect(input).toBe(true);
     if (row.state === 'idle') expect(input || children || asked || herd.persistent.has(row.id)).toBe(true);
-    if (row.state === 'parked') expect(row.resume_at !== null || row.parked_reason === 'operator').toBe(true);
+    const pool = pools.find(({ name }) => name === row.parked_pool);
+    if (row.state === 'parked')
+      expect([row.resume_at !== null, row.parked_reason === 'operator', pool !== undefined]).toContain(true);
+    if (row.state === 'parked' && pool !== undefined) expect(input && row.resume_at === null).toBe(true);
+    else expect(row.parked_pool).toBeNull();
     if (row.state === 'queued' || row.state === 'idle')
       expect(turns.some(({ session_id, ended_at }) => session_id === row.id && ended_at === null)).toBe(false);
   }
 }
 
+/** Of a blocked pool one session is at work at the most, and everybody hears of a refused login once. */
+function checkPools({ sessions, turns, pools, mail }: Snapshot): void {
+  for (const { name, state, blocked_at, reason } of pools) {
+    const own = new Set(sessions.filter(({ pool }) => pool === name).map(({ id }) => id));
+    const begun = turns.filter(
+      (turn) =>
+        own.has(turn.session_id) &&
+        turn.ended_at === null &&
+        turn.end_cause === null &&
+        turn.started_at > (blocked_at ?? 0),
+    );
+    if (blocked_at !== null) expect(begun.length).toBeLessThanOrEqual(state === 'probing' ? 1 : 0);
+    const told = mail.filter(({ to_id }) => to_id === null).length;
+    if (reason === 'auth') expect(told).toBeGreaterThan(0);
+  }
+}
+
 async function wipe(world: TestStore): Promise<void> {
   await world.store.write((tx) => {
-    for (const table of ['turns', 'mail', 'notifications', 'events', 'state_log']) tx.run(`DELETE FROM ${table}`);
+    for (const table of ['turns', 'mail', 'notifications', 'events', 'state_log', 'pools'])
+      tx.run(`DELETE FROM ${table}`);
     tx.run('UPDATE sessions SET parent_id = NULL');
     tx.run('DELETE FROM sessions');
   });
@@ -188,6 +213,7 @@ test('after any history of steps the invariants hold (I1–I5, I15, I18, I19)', 
         checkMail(now, herd);
         checkDeaths(now, herd);
         checkAwake(now, herd);
+        checkPools(now);
         for (const { event, to_state } of now.log) seen.add(`${event} ${to_state}`);
       }
     }),

@@ -3,8 +3,9 @@ import type { HarnessEvent } from '../../src/model/harness.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
 import { ingest } from '../../src/store/ingest.ts';
-import { markEndCause, stallTurn } from '../../src/store/turn.ts';
-import { endTurn, feedTurn, seedSession, type TestStore, takeTurn } from '../support/store.ts';
+import { markEndCause } from '../../src/store/turn.ts';
+import { noteStall } from '../../src/store/watch-act.ts';
+import { endTurn, feedTurn, seedSession, type TestStore, takeTurn, verdictOf } from '../support/store.ts';
 import { otherProcesses } from './process.ts';
 import { batch, result, session, started, usage } from './stream.ts';
 
@@ -136,7 +137,9 @@ describe('state and activity', () => {
     const { world, taken, rows } = await started();
     const key = { session_id: taken.session.id, turn: 1 };
     await feedTurn(world, taken, [{ type: 'text', text: 'a' }]);
-    expect(await stallTurn(world.store, { ...key, evidence: 'silent', now: 8_000 })).toBe(true);
+    expect(await noteStall(world.store, { verdict: verdictOf(key, { at: 8_000 }), events: null, rung: null })).toBe(
+      true,
+    );
     expect((await rows()).session).toMatchObject({ state: 'stalled', stalled_since: 8_000 });
     await feedTurn(world, taken, [{ type: 'text', text: 'b' }]);
     expect((await rows()).session).toMatchObject({ state: 'working', stalled_since: null });
@@ -241,12 +244,12 @@ describe('the result', () => {
   test('why a turn is ended is written once', async () => {
     const { world, taken, rows } = await started();
     const key = { session_id: taken.session.id, turn: 1 };
-    expect(await markEndCause(world.store, key, 'silent')).toBe(true);
-    expect(await markEndCause(world.store, key, 'timeout')).toBe(false);
+    expect(await markEndCause(world.store, 'silent', verdictOf(key))).toBe(true);
+    expect(await markEndCause(world.store, 'timeout', verdictOf(key))).toBe(false);
     await stopSession(world.store, { session_id: key.session_id, actor: 'cli', reason: 'x', now: 9_000 });
     expect((await rows()).turn.end_cause).toBe('silent');
     await endTurn(world, taken);
-    expect(await markEndCause(world.store, key, 'timeout')).toBe(false);
-    expect(await markEndCause(world.store, { ...key, turn: 2 }, 'timeout')).toBe(false);
+    expect(await markEndCause(world.store, 'timeout', verdictOf(key))).toBe(false);
+    expect(await markEndCause(world.store, 'timeout', verdictOf({ ...key, turn: 2 }))).toBe(false);
   });
 });

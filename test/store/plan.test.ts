@@ -4,18 +4,12 @@ import { homePaths } from '../../src/model/home.ts';
 import { LIVE_STATES } from '../../src/model/session.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
-import { claimNow, listMail, liveByName } from '../../src/store/mail.ts';
+import { claimNow, liveByName } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import { findSession, listSessions, sessionByToken } from '../../src/store/session.ts';
 import { type Params, Tx } from '../../src/store/store.ts';
-import {
-  claimedInput,
-  dispatchable,
-  listTurns,
-  nextDueAt,
-  openTurns,
-  releaseDue,
-  turnsToEnd,
-} from '../../src/store/turn.ts';
+import { claimedInput, dispatchable, nextDueAt, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
+import { listTurns } from '../../src/store/turn-list.ts';
 import { endTurn, seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
 const spies: { mockRestore(): void }[] = [];

@@ -17,6 +17,9 @@ const ROWS: Record<string, { file: string; name: string }> = {
   events: { file: 'model/event.ts', name: 'EventRow' },
   state_log: { file: 'store/event.ts', name: 'StateLogRow' },
   runs: { file: 'store/run.ts', name: 'RunRow' },
+  pools: { file: 'model/pool.ts', name: 'PoolRow' },
+  verdicts: { file: 'model/verdict.ts', name: 'VerdictRow' },
+  ticks: { file: 'model/verdict.ts', name: 'TickRow' },
 };
 /** Tables whose rows never leave their own file whole. */
 const INTERNAL = ['leases'];

@@ -4,8 +4,9 @@ import { isTerminal, LIVE_STATES, SESSION_STATES } from '../../src/model/session
 import { hashToken } from '../../src/session/identity.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
-import { listMail } from '../../src/store/mail.ts';
-import { findSession, getSession, insertSession, listSessions, sessionByToken } from '../../src/store/session.ts';
+import { listMail } from '../../src/store/mail-list.ts';
+import { insertSession } from '../../src/store/new-session.ts';
+import { findSession, getSession, listSessions, sessionByToken } from '../../src/store/session.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
 const setTime = (world: TestStore, id: string, updated_at: number) =>

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import type { Limit } from '../../src/model/harness.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
-import { listMail } from '../../src/store/mail.ts';
+import { listMail } from '../../src/store/mail-list.ts';
+import { setPool } from '../../src/store/pool.ts';
+import { movePools, poolsNeed } from '../../src/store/pool-advance.ts';
 import { abortTurn, endSession, settleTurn } from '../../src/store/settle.ts';
-import { getTurn, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
+import { getTurn, nextDueAt, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
 import { CLEAN_EVENTS, endTurn, feedTurn, seedSession, takeTurn } from '../support/store.ts';
 import { family, inputOf, mailTo, NUDGE, notes, row, TEXT } from './family.ts';
 import { otherProcesses, race } from './process.ts';
@@ -225,38 +227,49 @@ describe('on the way', () => {
     expect(await row(world, child.id)).toMatchObject({ state: 'idle', attempt: 0 });
   });
 
-  test('a limit parks with evidence and goes on at its instant', async () => {
-    const { world, child, taken } = await family();
+  test('a limit parks with evidence, and its pool says when it goes on', async () => {
+    const { world, parent, child, taken } = await family();
+    await stopSession(world.store, { session_id: parent.id, actor: 'cli', reason: 'x', now: 1 });
     await feedTurn(world, taken, [TEXT, { type: 'limit', limit: LIMIT }]);
     await settleTurn(world.store, inputOf(world, taken, { now: 1_000 }));
     const parked = await row(world, child.id);
     expect(parked).toMatchObject({
       state: 'parked',
       parked_reason: 'usage_limit',
-      resume_at: 10_000,
+      parked_pool: 'rehearsal',
+      resume_at: null,
       attempt: 0,
       death_no: 0,
     });
     expect(JSON.parse(parked.parked_evidence ?? '')).toEqual(LIMIT);
-    expect(await releaseDue(world.store, 9_999, 'supervisor')).toBe(0);
-    expect(await releaseDue(world.store, 10_000, 'supervisor')).toBe(1);
+    expect(await nextDueAt(world.store, 1_000)).toBe(10_000);
+    expect(await poolsNeed(world.store, 9_999)).toBeNull();
+    expect(await movePools(world.store, { now: 10_000, stagger_ms: 1 })).toHaveLength(1);
     expect(await row(world, child.id)).toMatchObject({
       state: 'queued',
       parked_reason: null,
       parked_evidence: null,
-      resume_at: null,
+      parked_pool: null,
     });
     expect((await takeTurn(world, child.id)).mails).toHaveLength(1);
   });
 
-  test('a limit that only the exit tells of counts as well', async () => {
+  test('a limit that only the exit tells of counts as well; with its guard off a session stands alone', async () => {
     const { world, child, taken } = await family();
+    await setPool(world.store, 'rehearsal', { type: 'off' }, 1);
     await settleTurn(
       world.store,
       inputOf(world, taken, { exit_events: [{ type: 'limit', limit: { ...LIMIT, kind: 'auth' } }] }),
     );
     expect(await row(world, child.id)).toMatchObject({ state: 'failed', end_reason: 'auth' });
     expect(await getTurn(world.store, child.id, 1)).toMatchObject({ outcome: 'refused', reason: 'auth' });
+    const other = await family();
+    await setPool(other.world.store, 'rehearsal', { type: 'off' }, 1);
+    await feedTurn(other.world, other.taken, [TEXT, { type: 'limit', limit: LIMIT }]);
+    await settleTurn(other.world.store, inputOf(other.world, other.taken, { now: 1_000 }));
+    expect(await row(other.world, other.child.id)).toMatchObject({ resume_at: 10_000, parked_pool: null });
+    expect(await releaseDue(other.world.store, 9_999, 'supervisor')).toBe(0);
+    expect(await releaseDue(other.world.store, 10_000, 'supervisor')).toBe(1);
   });
 
   test('interrupted before its first event: round by the queue, with the reason kept', async () => {
@@ -285,6 +298,18 @@ describe('on the way', () => {
     await settleTurn(world.store, inputOf(world, taken, { exit: null }));
     expect(await row(world, child.id)).toMatchObject({ state: 'idle', attempt: 0, interrupt_reason: 'interrupt' });
     expect((await takeTurn(world, child.id)).mails).toHaveLength(2);
+  });
+
+  test('what a turn left behind is on record, unless drover ended the turn', async () => {
+    const { world, child, taken } = await family();
+    await feedTurn(world, taken, CLEAN_EVENTS);
+    await settleTurn(world.store, inputOf(world, taken, { exit: { code: 0, signal: null }, leftovers: 3 }));
+    expect(await getTurn(world.store, child.id, 1)).toMatchObject({ outcome: 'completed', leftovers: 3, survivors: 0 });
+    const stopped = await family();
+    await feedTurn(stopped.world, stopped.taken, [TEXT]);
+    await stopSession(stopped.world.store, { session_id: stopped.child.id, actor: 'cli', reason: 'enough', now: 5 });
+    await settleTurn(stopped.world.store, inputOf(stopped.world, stopped.taken, { exit: null, leftovers: 3 }));
+    expect(await getTurn(stopped.world.store, stopped.child.id, 1)).toMatchObject({ end_cause: 'stop', leftovers: 0 });
   });
 
   test('survivors and the exit are on record', async () => {

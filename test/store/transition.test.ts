@@ -17,6 +17,9 @@ import { otherProcesses, race } from './process.ts';
 
 const EVENTS = Object.keys(SESSION_EVENTS) as SessionEvent[];
 const TURN = 7;
+/** An interruption and the turn after it are steps of the watchdog's ladder: only these and an end leave it (O-35). */
+const LEAVES_LADDER: SessionEvent[] = ['progress', 'resume', 'release'];
+const OFF_LADDER = { escalation_level: 0, escalated_at: null, escalation_cause: null };
 
 /** A session put into `state` by hand, with a value in every column that some transition clears. */
 async function inState(world: TestStore, state: SessionState): Promise<SessionRow> {
@@ -25,7 +28,8 @@ async function inState(world: TestStore, state: SessionState): Promise<SessionRo
   await world.store.write((tx) =>
     tx.run(
       `UPDATE sessions SET state = :state, turn = ${TURN}, ended_at = :ended_at, end_reason = :end_reason, parked_reason = :parked,
-         parked_evidence = :parked, resume_at = 6, stalled_since = 7, escalation_level = 2, token_hash = :id, next_turn_at = 8,
+         parked_evidence = :parked, resume_at = 6, stalled_since = 7, escalation_level = 2, escalated_at = 6,
+         escalation_cause = 'silent', token_hash = :id, next_turn_at = 8,
          updated_at = 9 WHERE id = :id`,
       { id, state, ended_at, end_reason: ended_at && 'before', parked: state === 'parked' ? 'gate' : null },
     ),
@@ -64,7 +68,7 @@ function expectedAfter(before: SessionRow, event: SessionEvent): Partial<Session
     parked_evidence: isParked ? '{}' : null,
     resume_at: isParked ? 77 : null,
     stalled_since: to === 'stalled' ? 1_000 : null,
-    escalation_level: to === 'stalled' ? before.escalation_level : 0,
+    ...(isEnd || LEAVES_LADDER.includes(event) ? OFF_LADDER : {}),
   };
 }
 
@@ -146,7 +150,7 @@ test('how long and how badly it is stalled is each session’s own, and forgotte
   expect(await read(world, one.id)).toMatchObject({ stalled_since: 1_000, escalation_level: 2 });
   expect(await read(world, other.id)).toMatchObject({ stalled_since: 7, escalation_level: 2 });
   await apply(world, inputFor(one.id, 'progress'));
-  expect(await read(world, one.id)).toMatchObject({ stalled_since: null, escalation_level: 0 });
+  expect(await read(world, one.id)).toMatchObject({ stalled_since: null, ...OFF_LADDER });
   expect(await read(world, other.id)).toMatchObject({ stalled_since: 7, escalation_level: 2 });
 });
 

@@ -29,7 +29,6 @@ async function running(world: TestStore, name: string, harness: Harness, lines: 
     session,
     row: turn,
     harness,
-    is_persistent: false,
     identity: null,
     max_line_bytes: 1 << 20,
   });

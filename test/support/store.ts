@@ -2,6 +2,7 @@ import { afterAll } from 'bun:test';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../../src/model/clock.ts';
+import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import { homePaths } from '../../src/model/home.ts';
 import { newId, newSecret } from '../../src/model/id.ts';
@@ -10,11 +11,12 @@ import { loadConfig } from '../../src/session/config.ts';
 import type { Deps } from '../../src/session/deps.ts';
 import { hashToken } from '../../src/session/identity.ts';
 import { ingest } from '../../src/store/ingest.ts';
+import { insertSession, type NewSession } from '../../src/store/new-session.ts';
 import { openStore } from '../../src/store/open.ts';
-import { insertSession, type NewSession } from '../../src/store/session.ts';
 import { type Settled, type SettleInput, settleTurn } from '../../src/store/settle.ts';
 import type { Store } from '../../src/store/store.ts';
 import { type Claim, claimTurn, getTurn, takeLease } from '../../src/store/turn.ts';
+import type { VerdictDraft } from '../../src/store/verdict.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
 import { tempDir } from './temp.ts';
@@ -109,6 +111,7 @@ export async function seedSession(world: TestStore, draft: Partial<NewSession> =
       max_turns: null,
       timeout_ms: null,
       prompt_version: null,
+      pool: draft.harness ?? 'rehearsal',
       ...draft,
     },
     brief: {
@@ -177,6 +180,7 @@ export async function endTurn(
     exit: { code: isOk ? 0 : 1, signal: null },
     tree_empty: true,
     survivors: 0,
+    leftovers: 0,
     exit_events: [],
     has_contract: false,
     is_persistent: false,
@@ -184,9 +188,19 @@ export async function endTurn(
     max_attempts: 3,
     backoff_ms: 0,
     backoff_cap_ms: 0,
+    limits: DEFAULT_CONFIG.limits,
+    random: 0.5,
     now: world.clock.now(),
     ...options.settle,
   });
   if (settled === null) throw new Error('the turn was settled before');
   return settled;
+}
+
+/** A verdict about one turn, as the watchdog stores it. */
+export function verdictOf(key: { session_id: string; turn: number }, more: Partial<VerdictDraft> = {}): VerdictDraft {
+  return {
+    ...{ session_id: key.session_id, turn: key.turn, judged_by: 'watchdog', tier: 0, health: 'late', cause: 'silent' },
+    ...{ act: 'note', level: 0, evidence: 'silent', facts_json: '{}', limits_json: '{}', at: 1_000, ...more },
+  };
 }

@@ -1,7 +1,8 @@
 import { expect, test } from 'bun:test';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { diskFree, privateDir, privateFile, readTextIfExists, tailBytes, writeAtomic } from '../../src/sys/files.ts';
+import { diskFree, makeAhead, privateDir, privateFile, tailBytes, writeAtomic } from '../../src/sys/files.ts';
+import { readTextIfExists } from '../../src/sys/read-text.ts';
 import { tempDir } from '../support/temp.ts';
 
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
@@ -101,4 +102,13 @@ test('files: a private file is made for its owner alone, and its content is kept
   privateFile(path);
   expect([statSync(path).mode & 0o777, readFileSync(path, 'utf8')]).toEqual([0o600, 'content']);
   expect(() => privateFile(join(path, 'below'))).toThrow(expect.objectContaining({ name: 'AppError' }));
+});
+
+test('files: a directory begun ahead is private, and what stands in its way is left to be told by who needs it', async () => {
+  const dir = tempDir();
+  await makeAhead(join(dir, 'a/b'));
+  expect([mode(join(dir, 'a')), mode(join(dir, 'a/b'))]).toEqual(['700', '700']);
+  writeFileSync(join(dir, 'file'), '');
+  await makeAhead(join(dir, 'file/b'));
+  expect(() => privateDir(join(dir, 'file/b'))).toThrow(expect.objectContaining({ name: 'AppError' }));
 });

@@ -1,17 +1,30 @@
 import { afterEach, expect, test } from 'bun:test';
-import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
+import { removeGroup } from '../../src/sys/cgroup.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
-import { type LaunchedTurn, launchTurn, type TurnLaunch } from '../../src/sys/launch.ts';
+import { type LaunchedTurn, launchTurn, prepareTurn, type TurnLaunch } from '../../src/sys/launch.ts';
 import { killTree } from '../../src/sys/tree.ts';
 import { liveHeld, readExit, readPid, turnFiles } from '../../src/sys/turn-files.ts';
+import { groupIn } from '../support/group.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
 import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
 
 const PATH = '/usr/bin:/bin';
+const LAUNCHER = resolve(import.meta.dir, '../../src/sys/launcher.sh');
 const launched: [LaunchedTurn, string][] = [];
 
 function launch(part: Partial<TurnLaunch>): { turn: LaunchedTurn; dir: string; marker: string } {
@@ -24,6 +37,10 @@ function launch(part: Partial<TurnLaunch>): { turn: LaunchedTurn; dir: string; m
 }
 
 const sh = (script: string, part: Partial<TurnLaunch> = {}) => launch({ args: ['-c', script], ...part });
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .flatMap((child) => identityOf(Number(child) || -1) ?? []);
 const stdout = (dir: string) => readFileSync(turnFiles(dir).stdout, 'utf8');
 const stderr = (dir: string) => readFileSync(turnFiles(dir).stderr, 'utf8');
 
@@ -199,14 +216,95 @@ test('launch: descriptors that run out are a typed error, and none is lost', asy
   expect(await child.stdout.text()).toBe('EMFILE,too_many_open_files 0\n');
 });
 
-test('launch: nothing runs when the launcher cannot record who it is (O-54)', async () => {
+test('launch: nothing runs when the launcher cannot record who it is (O-54)', () => {
   const dir = tempDir();
   symlinkSync('/dev/full', turnFiles(dir).pid);
-  const { turn } = sh('echo ran', { dir });
-  await turn.exited;
-  expect(stdout(dir)).toBe('');
+  const run = Bun.spawnSync(['/bin/sh', LAUNCHER, dir, '--', '/bin/echo', 'ran']);
+  expect([run.exitCode, run.stdout.toString()]).toEqual([125, '']);
+  expect(run.stderr.toString()).not.toBe('');
   expect(readExit(dir)).toBeNull();
-  expect(stderr(dir)).not.toBe('');
+});
+
+test('launch: who the launcher is stands whole in its file before the harness begins, whatever stood there', async () => {
+  for (let i = 0; i < 10; i += 1) {
+    const dir = tempDir();
+    if (i % 2 === 1) writeFileSync(turnFiles(dir).pid, `{"pid":1,"start_time":"1","boot_id":"${'x'.repeat(200)}"}\n`);
+    const { turn } = launch({ dir, program: '/bin/cat', args: [turnFiles(dir).pid] });
+    await turn.exited;
+    const { pid, start_time, boot_id } = turn.identity;
+    const whole = `${JSON.stringify({ pid, start_time, boot_id })}\n`;
+    expect([stdout(dir), readFileSync(turnFiles(dir).pid, 'utf8')]).toEqual([whole, whole]);
+  }
+});
+
+test('launch: a launcher whose starter died before writing the record writes the same one itself', async () => {
+  for (const before of [null, '']) {
+    const dir = tempDir();
+    const { pid: path } = turnFiles(dir);
+    if (before !== null) writeFileSync(path, before);
+    const child = Bun.spawn(['/bin/sh', LAUNCHER, dir, '--', '/bin/sleep', '60'], {
+      stdio: ['ignore', 'ignore', 'ignore'],
+    });
+    const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
+    const { pid, start_time, boot_id } = identityOf(child.pid) ?? {};
+    expect(text).toBe(`${JSON.stringify({ pid, start_time, boot_id })}\n`);
+    await until('the harness', () => childrenOf(child.pid).length === 1);
+    for (const id of childrenOf(child.pid)) signal(id, 'SIGKILL');
+    await child.exited;
+  }
+});
+
+test('launch: what a process of an earlier turn planted as the record neither stops us nor leads us elsewhere', async () => {
+  const target = join(tempDir(), 'target');
+  writeFileSync(target, '');
+  const plants: ((path: string) => void)[] = [
+    (path) => expect(Bun.spawnSync(['mkfifo', path]).exitCode).toBe(0),
+    (path) => symlinkSync(target, path),
+    (path) => mkdirSync(join(path, 'deep'), { recursive: true }),
+  ];
+  for (const plant of plants) {
+    const dir = tempDir();
+    plant(turnFiles(dir).pid);
+    const { turn } = sh('exit 0', { dir });
+    await turn.exited;
+    expect([readPid(dir), readExit(dir)?.code]).toEqual([turn.identity, 0]);
+  }
+  expect(readFileSync(target, 'utf8')).toBe('');
+});
+
+test('launch: a harness that sends its output elsewhere keeps the sign of life without its launcher', async () => {
+  const { turn, dir } = sh('echo $$; exec >/dev/null 2>&1; exec sleep 60');
+  const harness = await until('the harness', () => identityOf(Number(stdout(dir).trim() || -1)));
+  await until('its descriptors', () => readlinkSync(`/proc/${harness.pid}/fd/1`) === '/dev/null');
+  signal(turn.identity, 'SIGKILL');
+  await turn.exited;
+  expect(liveHeld(dir)).toBe(true);
+  signal(harness, 'SIGKILL');
+  await until('the lock', () => !liveHeld(dir));
+});
+
+test('launch: a directory prepared for a turn that may come says nothing, and its turn starts in it', async () => {
+  const session = tempDir();
+  const dir = join(session, '2');
+  await prepareTurn(dir);
+  expect(readdirSync(dir).sort()).toEqual(['pid.json', 'prompt.md', 'stderr.log', 'stdout.jsonl']);
+  expect(statSync(dir).mode & 0o777).toBe(0o700);
+  expect(readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o777)).toEqual([0o600, 0o600, 0o600, 0o600]);
+  expect([liveHeld(dir), readPid(dir), readExit(dir), stdout(dir)]).toEqual([false, null, null, '']);
+  const { turn } = sh('echo out; exit 3', { dir });
+  await turn.exited;
+  expect([readPid(dir), readExit(dir)?.code]).toEqual([turn.identity, 3]);
+  const overtaken = join(session, '3');
+  const preparing = prepareTurn(overtaken);
+  while (!existsSync(overtaken)) Bun.sleepSync(1);
+  writeFileSync(turnFiles(overtaken).stdout, 'begun');
+  await preparing;
+  expect(stdout(overtaken)).toBe('begun');
+  // Late, it takes nothing away; of a session that was removed it makes nothing.
+  await prepareTurn(dir);
+  expect([stdout(dir), readPid(dir)]).toEqual(['out\n', turn.identity]);
+  await prepareTurn(join(session, 'removed', '2'));
+  expect(existsSync(join(session, 'removed'))).toBe(false);
 });
 
 test('launch: a turn outlives the process that started it, and its exit code too', async () => {
@@ -227,6 +325,8 @@ test('launch: a turn outlives the process that started it, and its exit code too
   await until('the end', () => isGone(id) && readExit(dir));
   expect(readExit(dir)).toMatchObject({ code: 3 });
   expect(stdout(dir)).toBe('a\nb\n');
+  // Nobody was told of its end, so nobody has removed its group.
+  removeGroup(groupIn(dir) ?? '/nowhere');
   await assertNoLeaks(dir);
 });
 
@@ -270,14 +370,7 @@ test('launch: recording the end needs no process but the launcher, which nobody 
   const { turn } = sh('exit 9', { dir, env: { PATH: '/nowhere' }, program: '/bin/sh' });
   await turn.exited;
   expect(readExit(dir)).toMatchObject({ code: 9 });
-  const trace = Bun.spawnSync([
-    'sh',
-    '-x',
-    resolve(import.meta.dir, '../../src/sys/launcher.sh'),
-    dir,
-    '--',
-    '/bin/true',
-  ]);
+  const trace = Bun.spawnSync(['sh', '-x', LAUNCHER, dir, '--', '/bin/true']);
   const commands = trace.stderr
     .toString()
     .split('\n')
@@ -286,13 +379,12 @@ test('launch: recording the end needs no process but the launcher, which nobody 
 });
 
 test('launch: works under the other common shells too', async () => {
-  const launcher = resolve(import.meta.dir, '../../src/sys/launcher.sh');
   for (const shell of [
     ['bash', '--posix'],
     ['busybox', 'sh'],
   ].filter(([name = '']) => Bun.which(name))) {
     const dir = tempDir();
-    const run = Bun.spawnSync([...shell, launcher, dir, '--', '/bin/sh', '-c', 'kill -TERM $$'], { cwd: dir });
+    const run = Bun.spawnSync([...shell, LAUNCHER, dir, '--', '/bin/sh', '-c', 'kill -TERM $$'], { cwd: dir });
     expect([run.exitCode, readExit(dir)?.signal, readPid(dir) !== null]).toEqual([0, 'SIGTERM', true]);
   }
 });

@@ -2,7 +2,8 @@ import { afterEach, expect, test } from 'bun:test';
 import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { ownIdentity } from '../../src/sys/identity.ts';
-import { acquirePidLock, type PidLock, type PidLockResult, readPidLock } from '../../src/sys/lock.ts';
+import { acquirePidLock, type PidLock, type PidLockResult } from '../../src/sys/lock.ts';
+import { readPidLock } from '../../src/sys/pid-file.ts';
 import { tempDir } from '../support/temp.ts';
 
 const RACER = resolve(import.meta.dir, '../fixtures/bin/lock-racer.ts');

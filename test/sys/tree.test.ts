@@ -6,6 +6,7 @@ import { identityOf, isGone, ownIdentity, type ProcessId, processStat, signal } 
 import { launchTurn } from '../../src/sys/launch.ts';
 import { type KillOptions, killTree, type TurnProcesses, treeOf } from '../../src/sys/tree.ts';
 import { readExit, turnFiles, turnProcesses } from '../../src/sys/turn-files.ts';
+import { NO_GROUPS, withoutGroup } from '../support/group.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
 import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
@@ -20,8 +21,11 @@ interface Run {
   exited: Promise<void>;
 }
 
-/** Starts a fixture (or a shell script) as a turn and waits until it says that it is ready. */
-async function start(program: string, args: string[] = []): Promise<Run> {
+/**
+ * Starts a fixture (or a shell script) as a turn and waits until it says that it is ready. Without a control group,
+ * unless asked for: what it would catch must be found without it as well.
+ */
+async function start(program: string, args: string[] = [], options = { is_grouped: false }): Promise<Run> {
   const dir = tempDir();
   const marker = `märker-${dir}`;
   const file = program.includes(' ') ? '/bin/sh' : resolve(BIN, program);
@@ -38,6 +42,7 @@ async function start(program: string, args: string[] = []): Promise<Run> {
   const turn = { marker, launcher: identity };
   running.push(turn);
   await until('ready', () => readFileSync(turnFiles(dir).stdout, 'utf8').includes('ready'));
+  if (!options.is_grouped) withoutGroup(dir);
   return { dir, turn, exited };
 }
 
@@ -72,8 +77,12 @@ const FIXTURES: [string, string][] = [
   ['ignores-term', 'a program that ignores SIGTERM'],
 ];
 
-test.each(FIXTURES)('tree: %s – %s – is wholly gone and proven so', async (program) => {
-  const { dir, turn: asStarted, exited } = await start(program);
+const GROUPED = NO_GROUPS === '' ? [false, true] : [false];
+const CASES = GROUPED.flatMap((is_grouped) => FIXTURES.map(([program, what]) => ({ program, what, is_grouped })));
+
+test.each(CASES)('tree: $program – $what – is wholly gone and proven so (in a group: $is_grouped)', async (row) => {
+  const { program } = row;
+  const { dir, turn: asStarted, exited } = await start(program, [], row);
   // Those that leave something behind are looked at when they have ended, as the supervisor does.
   if (program.startsWith('leaves-')) await exited;
   const turn = turnProcesses(dir, asStarted.marker);

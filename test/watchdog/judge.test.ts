@@ -1,110 +1,127 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
-import { judge, type TurnFacts } from '../../src/watchdog/judge.ts';
+import { judge, OVERDUE_MS, UNCHANGED_TOKENS, type WatchFacts } from '../../src/watchdog/judge.ts';
+import { factsOf, START, turn, watchdog } from './watch-facts.ts';
 
-const { turn, watchdog } = DEFAULT_CONFIG;
-const START = 1_000_000_000_000;
+/** The supervisor's timers are off: what is left is the watchdog's own. */
+const LIMITS = { watchdog, turn: { ...turn, between_events_ms: 0, first_event_ms: 0, tool_ms: 0 } };
+const at = (over: Partial<WatchFacts>, after_ms: number, limits = LIMITS) =>
+  judge(factsOf(over), limits, START + after_ms);
 
-function facts(over: Partial<TurnFacts> = {}): TurnFacts {
-  return {
-    state: 'working',
-    process: 'alive',
-    started_at: START,
-    first_event_at: START,
-    last_event_at: START,
-    result_at: null,
-    tools_open: 0,
-    end_cause: null,
-    timeout_ms: null,
-    early_first_event: true,
-    is_persistent: false,
-    log_bytes: 0,
-    awake_since: START,
-    ...over,
-  };
-}
+describe('age: strict thresholds, one verdict each (O-68, E-079, E-081, MODEL §2.7)', () => {
+  test.each([
+    ['late', 'climb', watchdog.stale_ms],
+    ['stuck', 'terminate', watchdog.zombie_ms],
+  ] as const)('%s: exactly at the limit it is not, one millisecond more it is', (health, act, limit) => {
+    expect(at({}, limit).health).not.toBe(health);
+    expect(at({}, limit + 1)).toMatchObject({ health, act, cause: 'silent' });
+    expect(at({}, limit + 1).evidence).toContain(`${limit + 1} ms`);
+  });
 
-const at = (over: Partial<TurnFacts>, after_ms: number) => judge(facts(over), DEFAULT_CONFIG, START + after_ms);
+  test('silence counts from the newest sign: an event, unread output, a child at work', () => {
+    const long = watchdog.zombie_ms + 1;
+    for (const sign of [
+      { last_event_at: START + long },
+      { written_at: START + long },
+      { child_event_at: START + long },
+    ])
+      expect(at(sign, long + watchdog.stale_ms).health).toBe('ok');
+    expect(at({ written_at: START, child_event_at: START }, long).health).toBe('stuck');
+  });
 
-describe('one verdict per cause, thresholds strict (O-53, O-68, MODEL §2.7)', () => {
-  const silent = { first_event_at: null, last_event_at: null };
-  const cases: [what: string, over: Partial<TurnFacts>, limit_ms: number, act: string, cause: string | null][] = [
-    ['no first event', silent, turn.first_event_ms, 'end', 'first_event'],
-    [
-      'no first event of a late starter',
-      { ...silent, early_first_event: false },
-      turn.first_event_late_ms,
-      'end',
-      'first_event',
-    ],
-    ['silent: stalled', {}, watchdog.stale_ms, 'stall', null],
-    ['silent: ended', { state: 'stalled' }, turn.between_events_ms, 'end', 'silent'],
-    ['a tool runs', { tools_open: 1 }, turn.tool_ms, 'end', 'silent'],
-    ['alive after the result', { result_at: START }, turn.after_result_ms, 'end', 'lingering'],
-    ['over its own time', { timeout_ms: 5_000, tools_open: 1 }, 5_000, 'end', 'timeout'],
-  ];
-  for (const [what, over, limit_ms, act, cause] of cases) {
-    test(`${what}: exactly at the limit is fine, one millisecond more is not`, () => {
-      expect(at(over, limit_ms).act).toBe('none');
-      expect(at(over, limit_ms + 1)).toMatchObject({ act, cause });
-    });
-  }
-});
+  test('before the first event it counts from the start', () => {
+    expect(at({ first_event_at: null, last_event_at: null }, watchdog.stale_ms + 1).health).toBe('late');
+  });
 
-test('zombie age ends a turn where the in-turn timer is off', () => {
-  const limits = { ...DEFAULT_CONFIG, turn: { ...turn, between_events_ms: 0 } };
-  expect(judge(facts({ state: 'stalled' }), limits, START + watchdog.zombie_ms).act).toBe('none');
-  expect(judge(facts({ state: 'stalled' }), limits, START + watchdog.zombie_ms + 1)).toMatchObject({
-    act: 'end',
-    cause: 'stuck',
+  test('persistent roles and open tools are exempt, and only from age', () => {
+    for (const over of [{ is_persistent: true }, { tools_open: 1 }]) {
+      expect(at(over, 10 * watchdog.zombie_ms).health).toBe('ok');
+      expect(at({ ...over, process: 'gone' }, 0).health).toBe('dead');
+      expect(at({ ...over, repetition: { period: 1, times: 99 } }, 0).health).toBe('looping');
+    }
+  });
+
+  test('silence after a limit is the provider’s: no ladder, and at last the end of a turn that a limit ended', () => {
+    expect(at({ is_limited: true }, watchdog.zombie_ms)).toMatchObject({ health: 'ok', act: 'none' });
+    expect(at({ is_limited: true }, watchdog.zombie_ms + 1)).toMatchObject({ act: 'end', cause: 'silent' });
   });
 });
 
-test('a proven death beats every other fact', () => {
-  expect(at({ process: 'gone', end_cause: 'stop', result_at: START }, 10 * turn.tool_ms)).toMatchObject({
-    act: 'settle',
-    health: 'dead',
+describe('observable state comes first (O-67)', () => {
+  test('a proven death beats every other fact, and is the supervisor’s to settle', () => {
+    const facts = { process: 'gone', end_cause: 'stop', repetition: { period: 1, times: 99 } } as const;
+    expect(at(facts, 10 * watchdog.zombie_ms)).toMatchObject({ health: 'dead', act: 'ring', cause: 'gone' });
+    expect(at({ process: 'unknown' }, 0).health).toBe('ok');
+  });
+
+  test('what somebody decided is carried out by the watchdog when nobody else does', () => {
+    const patience = OVERDUE_MS + turn.sigkill_delay_ms;
+    const ending = { end_cause: 'interrupt', ending_since: START } as const;
+    expect(at({ ...ending, ending_since: null }, 10 * patience).act).toBe('none');
+    expect(at(ending, patience).act).toBe('none');
+    expect(at(ending, patience + 1)).toMatchObject({ health: 'stuck', act: 'end', cause: 'interrupt' });
+  });
+
+  test('a timer that nobody acted on, after a margin (O-53)', () => {
+    const limit = turn.between_events_ms + OVERDUE_MS;
+    const persistent = { is_persistent: true };
+    expect(at(persistent, limit, DEFAULT_CONFIG).act).toBe('none');
+    expect(at(persistent, limit + 1, DEFAULT_CONFIG)).toMatchObject({ act: 'end', cause: 'silent' });
+    expect(at({ ...persistent, written_at: START + 1 }, limit + 1, DEFAULT_CONFIG).act).toBe('none');
+  });
+
+  test('alive after its result: lingering, and ended when the supervisor does not', () => {
+    const result = { result_at: START };
+    expect(at(result, turn.after_result_ms).health).toBe('ok');
+    expect(at(result, turn.after_result_ms + 1)).toMatchObject({ health: 'lingering', act: 'none' });
+    expect(at(result, turn.after_result_ms + OVERDUE_MS + 1)).toMatchObject({ health: 'lingering', act: 'end' });
+    // A turn with a result is not late, however long the grace for it is.
+    const long = { ...LIMITS, turn: { ...LIMITS.turn, after_result_ms: 10 ** 9 } };
+    expect(at(result, watchdog.zombie_ms + 1, long).health).toBe('ok');
   });
 });
 
-test('a verdict is health, act, cause and evidence; a process of which nothing is known is not called dead (O-33)', () => {
-  expect(at({ process: 'unknown' }, 0)).toEqual({ health: 'ok', act: 'none', cause: null, evidence: 'events arrive' });
-  const late = at({ process: 'unknown' }, watchdog.stale_ms + 1);
-  expect(late).toMatchObject({ health: 'late', act: 'stall', cause: null });
-  expect(late.evidence).toContain(`${watchdog.stale_ms + 1} ms`);
-  expect(at({ process: 'gone' }, 0)).toMatchObject({ health: 'dead', act: 'settle' });
+describe('behaviour (fault 49)', () => {
+  test('the same call so often in a row, or a cycle twice as long', () => {
+    const times = watchdog.loop_repeats;
+    expect(at({ repetition: { period: 1, times: times - 1 } }, 0).health).toBe('ok');
+    expect(at({ repetition: { period: 1, times } }, 0)).toMatchObject({ health: 'looping', cause: 'repetition' });
+    expect(at({ repetition: { period: 2, times: times - 1 } }, 0).health).toBe('ok');
+    expect(at({ repetition: { period: 2, times } }, 0)).toMatchObject({ health: 'looping', act: 'climb' });
+  });
+
+  test('tokens without a change of the tree', () => {
+    expect(at({ unchanged_tokens: UNCHANGED_TOKENS }, 0).health).toBe('ok');
+    expect(at({ unchanged_tokens: UNCHANGED_TOKENS + 1 }, 0)).toMatchObject({ health: 'looping', cause: 'no_change' });
+  });
 });
 
-test('what somebody decided is carried out whatever the age', () => {
-  expect(at({ end_cause: 'interrupt' }, 0)).toMatchObject({ act: 'end', cause: 'interrupt' });
-});
-
-test('persistent roles are exempt from the age rules but not from the in-turn timer', () => {
-  expect(at({ is_persistent: true }, watchdog.stale_ms + 1).act).toBe('none');
-  expect(at({ is_persistent: true }, turn.between_events_ms + 1).act).toBe('end');
-});
-
-test('a log beyond its bound ends the turn', () => {
-  expect(at({ log_bytes: turn.max_log_bytes }, 0).act).toBe('none');
-  expect(at({ log_bytes: turn.max_log_bytes + 1 }, 0)).toMatchObject({ act: 'end', cause: 'log_limit' });
-});
-
-test('silence before we woke up proves nothing: after a gap every age starts anew', () => {
+test('silence before we looked proves nothing: after a gap or a jump every age starts anew (fault 13)', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: 10 ** 9 }), fc.constantFrom(0, 1), (gap, tools_open) => {
-      const woke = START + gap;
-      expect(judge(facts({ awake_since: woke, tools_open, timeout_ms: 60_000 }), DEFAULT_CONFIG, woke + 1).act).toBe(
-        'none',
-      );
-    }),
+    fc.property(
+      fc.integer({ min: -(10 ** 9), max: 10 ** 9 }),
+      fc.boolean(),
+      fc.option(fc.constant(START)),
+      (shift, is_limited, result_at) => {
+        const now = START + shift;
+        const facts = { awake_since: now, is_limited, result_at, timeout_ms: 60_000, ending_since: START };
+        expect(judge(factsOf(facts), DEFAULT_CONFIG, now + 1).act).toBe('none');
+      },
+    ),
   );
 });
 
-test('no instant and no facts make it throw, and a healthy turn is never ended', () => {
+test('no facts make it throw', () => {
+  const instant = fc.option(fc.integer(), { nil: null });
+  const facts = fc.record({
+    ...{ started_at: fc.integer(), first_event_at: instant, last_event_at: instant, result_at: instant },
+    ...{ written_at: instant, child_event_at: instant, ending_since: instant, awake_since: fc.integer() },
+    ...{ tools_open: fc.integer(), is_limited: fc.boolean(), unchanged_tokens: instant },
+  });
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: watchdog.stale_ms }), fc.boolean(), (age, is_persistent) => {
-      expect(at({ is_persistent }, age).act).toBe('none');
+    fc.property(facts, fc.integer(), (over, now) => {
+      expect(judge(factsOf(over), DEFAULT_CONFIG, now).evidence).not.toBe('');
     }),
   );
 });

@@ -7,6 +7,7 @@ import { ring } from '../../supervisor/ensure.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isFlocked } from '../../sys/flock.ts';
 import type { Context } from '../context.ts';
+import { endWatchdog } from '../end-watchdog.ts';
 import { printJson } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 
@@ -18,10 +19,14 @@ export const verb: Verb = {
     command.action(async () => {
       const store = await context.reader();
       if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
+      // First: it would bring the supervisor back.
+      const watchdog = await endWatchdog(context.home);
       const reply = await ring(context.home, 'down');
       const running = reply === null ? 0 : ((JSON.parse(reply) as { running?: number }).running ?? 0);
       await untilFree(context.home);
-      if (context.globals.json) printJson({ was_up: reply !== null, running });
+      // The supervisor may have started one more on its last legs.
+      await endWatchdog(context.home);
+      if (context.globals.json) printJson({ was_up: reply !== null, running, watchdog_was_up: watchdog !== null });
       else if (reply === null) console.log('no supervisor was up');
       else
         console.log(

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import type { EventRow } from '../../model/event.ts';
+import { Transcript } from '../../session/transcript.ts';
 import { listEvents } from '../../store/event.ts';
-import { listTurns } from '../../store/turn.ts';
+import { listTurns } from '../../store/turn-list.ts';
 import { onSignal } from '../../sys/signals.ts';
 import type { Context } from '../context.ts';
 import { changes } from '../follow.ts';
@@ -74,12 +75,13 @@ const PAGE = 500;
 
 async function printEvents(source: LogSource): Promise<void> {
   const waiter = source.isFollowing ? changes(source.context.home, source.store) : null;
+  const transcript = new Transcript(source.store, source.session, source.context.env);
   let after_seq = 0;
   try {
     for (;;) {
       // Asked before the events are read: what is written later than this answer is read in the next round.
       const over = waiter === null || (await isOver(source));
-      after_seq = await printPages(source, after_seq);
+      after_seq = await printPages(source, transcript, after_seq);
       if (over) return;
       await waiter.next();
     }
@@ -89,12 +91,13 @@ async function printEvents(source: LogSource): Promise<void> {
 }
 
 /** Prints what came after `after_seq`, page by page; returns the last one's number. */
-async function printPages({ context, store, session, turn }: LogSource, after_seq: number): Promise<number> {
+async function printPages(source: LogSource, transcript: Transcript, after_seq: number): Promise<number> {
+  const { context, store, session, turn } = source;
   let last = after_seq;
   for (;;) {
-    const events = await listEvents(store, { session_id: session.id, turn, after_seq: last, limit: PAGE });
+    const stored = await listEvents(store, { session_id: session.id, turn, after_seq: last, limit: PAGE });
+    const events = await transcript.whole(stored);
     const lines = context.globals.json ? events.map(jsonLine) : joinPieces(events).map((event) => renderEvent(event));
-
     await writeOut(lines.map((line) => (line === null ? '' : `${line}\n`)).join(''));
     last = events.at(-1)?.seq ?? last;
     if (events.length < PAGE) return last;

@@ -2,12 +2,11 @@ import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { type MailRow, OPERATOR } from '../../model/mail.ts';
 import { type Caller, callerOf } from '../../session/identity.ts';
-import { listMail, type MailQuery, markOperatorRead } from '../../store/mail.ts';
+import { listMail, type MailQuery } from '../../store/mail-list.ts';
 import { findSession } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
-import { mailText } from '../mail-text.ts';
 import { printJson } from '../output.ts';
 import { renderList, renderMail, sentLine } from '../render-mail.ts';
 import { examples, type Verb } from '../verb.ts';
@@ -27,6 +26,9 @@ interface Listed {
   limit?: string;
 }
 
+/** Without `--limit`. */
+const LISTED = '200';
+
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     written(command.command('send').description('write to a session, the operator or a group'))
@@ -41,7 +43,7 @@ export const verb: Verb = {
       .option('--of <session>', "another session's inbox")
       .option('--unread', 'only what nobody has read yet')
       .option('--sent', 'what was sent instead of what came in')
-      .option('--limit <n>', 'at most this many, the newest', '200')
+      .option('--limit <n>', 'at most this many, the newest', LISTED)
       .action((options: Listed) => list(context, options));
     command
       .command('read <id>')
@@ -61,6 +63,11 @@ export const verb: Verb = {
       'drover mail reply mail-x7k2 --body "yes, go on"',
     ]);
   },
+  plain: ([command = 'list', ...more], context) => {
+    if (more.length > 0) return null;
+    if (command === 'list') return list(context, { limit: LISTED });
+    return command === 'check' ? take(context) : null;
+  },
 };
 
 function written(command: Command): Command {
@@ -74,6 +81,7 @@ function written(command: Command): Command {
 
 async function requestOf(options: Written) {
   const { subject = '', body = '', ...rest } = options;
+  const { mailText } = await import('../mail-text.ts');
   return { subject, body: await mailText(body), ...rest };
 }
 
@@ -197,6 +205,7 @@ async function read(context: Context, id: string): Promise<void> {
 
 async function markRead(context: Context, id: string): Promise<number> {
   const deps = await context.deps();
+  const { markOperatorRead } = await import('../../store/mail.ts');
   const now = deps.clock.now();
   await markOperatorRead(deps.store, [id], now);
   return now;

@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
+import { AppError } from '../../model/error.ts';
+import type { SessionRow } from '../../model/session.ts';
 import { resume } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
+import type { Ended } from '../../store/control.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
@@ -26,6 +29,10 @@ export const verb: Verb = {
       'drover resume build-1 --text "use the staging database"',
       'drover resume --all',
     ]);
+    command.addHelpText(
+      'after',
+      '\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
+    );
   },
 };
 
@@ -36,8 +43,18 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const rows = options.all
     ? await listSessions(deps.store, { states: ['parked'] })
     : await targets(context, deps, wanted, false);
-  const results = [];
-  for (const row of rows) results.push({ row, ended: await resume(deps, caller, row, options.text) });
+  const results: { row: SessionRow; ended: Ended }[] = [];
+  const waiting: SessionRow[] = [];
+  for (const row of rows) {
+    try {
+      results.push({ row, ended: await resume(deps, caller, row, options.text) });
+    } catch (error) {
+      // Of a blocked pool one goes first; the others follow by themselves.
+      const isBehind = options.all && error instanceof AppError && error.code === 'pool_probing';
+      if (!isBehind) throw error;
+      waiting.push(row);
+    }
+  }
   if (results.some(({ ended }) => ended.changed)) await wake(deps);
   if (context.globals.json) {
     printJson({
@@ -48,7 +65,11 @@ async function run(context: Context, wanted: string[], options: Options): Promis
         prev: ended.prev,
         state: ended.row.state,
       })),
+      waiting: waiting.map(({ id, name, parked_pool }) => ({ id, name, parked_pool })),
     });
-  } else if (results.length === 0) console.log('nothing is parked');
-  else for (const { row, ended } of results) console.log(outcomeLine(row, ended));
+  } else if (rows.length === 0) console.log('nothing is parked');
+  else {
+    for (const { row, ended } of results) console.log(outcomeLine(row, ended));
+    for (const { name, parked_pool } of waiting) console.log(`${name}: follows when the pool ${parked_pool} is open`);
+  }
 }

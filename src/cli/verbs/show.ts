@@ -3,10 +3,12 @@ import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import type { SessionRow } from '../../model/session.ts';
 import { listStateLog } from '../../store/event.ts';
-import { listMail } from '../../store/mail.ts';
+import { listMail } from '../../store/mail-list.ts';
+import { getPool } from '../../store/pool.ts';
 import { getSession, listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
-import { listTurns } from '../../store/turn.ts';
+import { listTurns } from '../../store/turn-list.ts';
+import { listVerdicts } from '../../store/verdict.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isDirectory } from '../../sys/directory.ts';
 import type { Context } from '../context.ts';
@@ -26,6 +28,8 @@ export const verb: Verb = {
     examples(command, ['drover show latest', 'drover show build-1 --json']);
     command.addHelpText('after', '\nExit codes: 0 ok, 2 ambiguous, 4 no such session.');
   },
+  plain: ([wanted, ...more], context) =>
+    wanted === undefined || wanted.startsWith('-') || more.length > 0 ? null : run(context, wanted),
 };
 
 async function run(context: Context, wanted: string): Promise<void> {
@@ -38,12 +42,14 @@ async function run(context: Context, wanted: string): Promise<void> {
 }
 
 async function gather(context: Context, store: Store, session: SessionRow): Promise<SessionFacts> {
-  const [turns, state_log, children, parent, mail] = await Promise.all([
+  const [turns, state_log, children, parent, mail, pool, verdicts] = await Promise.all([
     listTurns(store, session.id),
     listStateLog(store, session.id),
     listSessions(store, { parent_id: session.id }),
     session.parent_id === null ? null : getSession(store, session.parent_id),
     mailOf(store, session.id),
+    getPool(store, session.pool),
+    listVerdicts(store, session.id),
   ]);
   const dir = homePaths.session(context.home, session.id);
   return {
@@ -51,8 +57,10 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     turns,
     mail,
     state_log,
+    verdicts,
     children: children.reverse(),
     parent,
+    pool,
     files: isDirectory(dir) ? dir : null,
   };
 }

@@ -1,0 +1,41 @@
+import { findHarness } from '../harness/registry.ts';
+import type { Deps } from '../session/deps.ts';
+import { knownHarness, launcherOf } from '../session/end.ts';
+import type { OpenTurn } from '../store/turn.ts';
+import { watchDirectory } from '../sys/tail.ts';
+import { readExit } from '../sys/turn-files.ts';
+import { RunningTurn } from './running.ts';
+
+/** What a turn directory tells of itself. */
+interface TurnNews {
+  /** The launcher has recorded how the harness ended. */
+  onExit(turn: RunningTurn): void;
+  /** The stream has grown, or something has changed that has no name. */
+  onStream(turn: RunningTurn): void;
+  log(line: string): void;
+}
+
+/** Begins to follow a turn in flight: its adapter, its place in the stream, and a watch on its directory. */
+export async function followTurn(deps: Deps, { session, turn: row }: OpenTurn, news: TurnNews): Promise<RunningTurn> {
+  const config = await deps.config_for(session.repo_root);
+  const turn = new RunningTurn({
+    session,
+    row,
+    harness: knownHarness(session, () => findHarness(session.harness, config.harness_runners)),
+    identity: launcherOf(row),
+    max_line_bytes: config.turn.max_line_bytes,
+  });
+  const onChange = (name: string | null) => {
+    // The name alone says nothing: the harness can touch it as well.
+    if (name === 'exit.json' && readExit(row.dir) !== null) {
+      turn.gone = true;
+      news.onExit(turn);
+    } else if (name === null || name === 'stdout.jsonl') {
+      turn.dirty = true;
+      news.onStream(turn);
+    }
+    turn.hasEcho = true;
+  };
+  turn.watch(watchDirectory(row.dir, onChange, (error) => news.log(`watch ${row.dir}: ${error.message}`)));
+  return turn;
+}

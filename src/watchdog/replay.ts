@@ -1,0 +1,48 @@
+import type { Config } from '../model/config.ts';
+import type { Health, VerdictRow, WatchAct } from '../model/verdict.ts';
+import type { Recorded } from './act.ts';
+import { escalate } from './escalate.ts';
+import { judge } from './judge.ts';
+import { checkTimers, type TimerFacts } from './timers.ts';
+
+/** What a recorded row says, or would say under other thresholds. */
+export interface Opinion {
+  health: Health;
+  cause: string | null;
+  act: WatchAct;
+  level: number;
+  evidence: string;
+}
+
+export type Record = Pick<VerdictRow, 'judged_by' | 'facts_json' | 'limits_json' | 'at'>;
+
+/** Some thresholds; what is absent stays as it was recorded. */
+export interface OtherLimits {
+  turn?: Partial<Config['turn']> | undefined;
+  watchdog?: Partial<Config['watchdog']> | undefined;
+}
+
+/**
+ * Judges recorded facts again. Pure: the same record under its own limits gives the same opinion. `null`: a record of
+ * something that was measured and not judged by these thresholds, like the memory of a tree.
+ */
+export function rejudge(record: Record, other: OtherLimits): Opinion | null {
+  const recorded = JSON.parse(record.limits_json) as Pick<Config, 'turn' | 'watchdog'>;
+  const limits = {
+    turn: { ...recorded.turn, ...other.turn },
+    watchdog: { ...recorded.watchdog, ...other.watchdog },
+  } as Pick<Config, 'turn' | 'watchdog'>;
+  if (record.judged_by === 'supervisor') {
+    const { health, cause, act, evidence } = checkTimers(
+      JSON.parse(record.facts_json) as TimerFacts,
+      limits,
+      record.at,
+    );
+    return { health, cause, act: act === 'end' ? 'end' : 'none', level: 0, evidence };
+  }
+  const { facts, ...climb } = JSON.parse(record.facts_json) as Partial<Recorded> & Omit<Recorded, 'facts'>;
+  if (facts === undefined) return null;
+  const verdict = judge(facts, limits, record.at);
+  const step = escalate({ ...climb, verdict, facts }, limits.watchdog, record.at);
+  return { ...verdict, act: step.act, level: step.level };
+}

@@ -1,0 +1,170 @@
+import { beforeAll, expect, test } from 'bun:test';
+import type { MailRow } from '../../src/model/mail.ts';
+import type { PoolUse } from '../../src/store/pool.ts';
+import { type Bench, DROVER, droverBench } from '../support/drover.ts';
+import { errorOf, peek, refused, rehearse, sessionOf, turnDir, turnsOf, untilState } from '../support/peek.ts';
+import { until } from '../support/until.ts';
+
+const POOLS = ['wall', 'login', 'hand', 'first', 'rights', 'off'];
+const DONE = { turns: [[{ say: 'done' }]] };
+
+let bench: Bench;
+
+beforeAll(() => {
+  const profiles = Object.fromEntries(POOLS.map((pool) => [pool, { pool }]));
+  const limits = { stagger_ms: 400, usage_wait_ms: 1_500 };
+  bench = droverBench({ config: { profiles, limits, turn: { max_attempts: 2, backoff_ms: 50 } } });
+});
+
+/** A session that shares the credential `pool`. */
+const start = (pool: string, name: string, script: unknown) => rehearse(bench, name, script, ['--profile', pool]);
+const poolOf = async (name: string): Promise<PoolUse> => {
+  const { pools } = await bench.json<{ pools: PoolUse[] }>(['pools']);
+  const pool = pools.find((each) => each.name === name);
+  if (pool === undefined) throw new Error(`no pool ${name}`);
+  return pool;
+};
+const untilParked = (name: string) => untilState(bench, name, 'parked');
+const outcomes = (name: string) => turnsOf(bench, name).map(({ outcome }) => outcome);
+
+test('one session meets a limit: all wait, one tries, a false reset costs one call, then the others follow one by one', async () => {
+  const limit = { limit: { kind: 'usage_limit', message: 'all spent', resets_in_ms: 4_000 } };
+  // The first reset that was told is false; after it nobody says when.
+  await start('wall', 'wall-1', {
+    turns: [[{ say: 'hi' }, limit], [{ say: 'again' }, { limit: 'usage_limit' }], [{ say: 'rich' }]],
+  });
+  await untilParked('wall-1');
+  for (const name of ['wall-2', 'wall-3']) await start('wall', name, DONE);
+  for (const name of ['wall-2', 'wall-3']) expect((await untilParked(name)).parked_pool).toBe('wall');
+  expect(await poolOf('wall')).toMatchObject({
+    state: 'blocked',
+    reason: 'usage_limit',
+    live_count: 3,
+    parked_count: 3,
+  });
+  expect((await bench.run(['status'])).stdout).toMatch(/wall-2 .*usage_limit, pool wall opens in \ds/);
+  expect((await bench.run(['show', 'wall-3'])).stdout).toMatch(
+    /Pool +wall {2}blocked, usage_limit: all spent, opens in/,
+  );
+  expect((await bench.run(['pools'])).stdout).toMatch(/wall +blocked +3 +3 +usage_limit: all spent, opens in/);
+  expect((await bench.run(['wait', 'wall-2'])).code).toBe(75);
+  for (const name of ['wall-1', 'wall-2', 'wall-3']) await untilState(bench, name, 'completed');
+  expect(['wall-1', 'wall-2', 'wall-3'].map(outcomes)).toEqual([
+    ['limited', 'limited', 'completed'],
+    ['completed'],
+    ['completed'],
+  ]);
+  const opened = turnsOf(bench, 'wall-1')[2]?.started_at ?? 0;
+  const [second, third] = ['wall-2', 'wall-3'].map((name) => turnsOf(bench, name)[0]?.started_at ?? 0) as [
+    number,
+    number,
+  ];
+  expect(second).toBeGreaterThan(opened);
+  expect(third - second).toBeGreaterThan(200);
+  expect(['wall-1', 'wall-2', 'wall-3'].map((name) => sessionOf(bench, name).attempt)).toEqual([0, 0, 0]);
+  expect(await poolOf('wall')).toMatchObject({ state: 'open', strikes: 0 });
+  expect((await bench.run(['logs', 'wall-1'])).stdout).toContain('pool wall: blocked (usage_limit)');
+}, 60_000);
+
+test('a refused login parks every session until a person acts, and tells that person once', async () => {
+  const script = {
+    turns: [[{ say: 'hi' }, { limit: { kind: 'auth', status: 401, message: 'log in' } }], [{ say: 'in' }]],
+  };
+  await start('login', 'login-1', script);
+  await untilParked('login-1');
+  await start('login', 'login-2', DONE);
+  for (const name of ['login-1', 'login-2'])
+    expect(await untilParked(name)).toMatchObject({ parked_reason: 'operator', parked_pool: 'login', resume_at: null });
+  const told = () => peek<MailRow>(bench, "SELECT * FROM mail WHERE to_id IS NULL AND subject LIKE '%pool login%'");
+  expect(told().map(({ type, subject }) => [type, subject])).toEqual([
+    ['escalation', 'The login of pool login is refused; then: drover pools release login'],
+  ]);
+  expect((await bench.run(['status'])).stdout).toContain('operator, pool login until: drover pools release login');
+  const released = await bench.json(['pools', 'release', 'login']);
+  expect(released).toMatchObject({ changed: true, prev: 'blocked', pool: { state: 'open' } });
+  for (const name of ['login-1', 'login-2']) await untilState(bench, name, 'completed');
+  expect(told()).toHaveLength(1);
+  expect((await bench.run(['pools', 'release', 'login'])).stdout).toBe('login: already open\n');
+}, 60_000);
+
+test('a person blocks a pool for a while or until released, and words that make no sense are refused', async () => {
+  const blocked = await bench.json(['pools', 'block', 'hand', '--reason', 'lunch']);
+  expect(blocked).toMatchObject({ prev: 'open', pool: { state: 'blocked', reason: 'operator', opens_at: null } });
+  await start('hand', 'hand-1', DONE);
+  expect(await untilParked('hand-1')).toMatchObject({ turn: 0, parked_reason: 'operator' });
+  expect((await bench.run(['pools'])).stdout).toContain('operator: lunch, until: drover pools release hand');
+  const until_at = new Date(Date.now() + 3_600_000).toISOString();
+  expect(await bench.json(['pools', 'block', 'hand', '--until', until_at])).toMatchObject({
+    pool: { opens_at: until_at },
+  });
+  await bench.json(['pools', 'block', 'hand', '--for', '1s']);
+  await untilState(bench, 'hand-1', 'completed');
+  const unknown = await refused(bench, ['pools', 'block', 'nobody'], [4, 'pool_not_found']);
+  expect(unknown.data?.known).toEqual(expect.arrayContaining(['claude', 'hand', 'wall']));
+  for (const args of [
+    ['--for', 'soon'],
+    ['--for', '0s'],
+    ['--until', 'noon'],
+    ['--until', '2020-01-01'],
+    ['--for', '1h', '--until', until_at],
+  ])
+    await refused(bench, ['pools', 'block', 'hand', ...args], [2, 'usage']);
+}, 60_000);
+
+test('who is resumed by a person tries first; a second one waits, and all of them may be asked for', async () => {
+  const file = `${bench.home}/go-first`;
+  const held = { turns: [[{ wait_for_file: file }, { say: 'done' }]] };
+  await bench.json(['pools', 'block', 'first']);
+  for (const name of ['first-1', 'first-2']) await start('first', name, held);
+  for (const name of ['first-1', 'first-2']) await untilParked(name);
+  expect((await bench.run(['resume', 'first-2'])).stdout).toBe('first-2: parked → queued\n');
+  const error = await refused(bench, ['resume', 'first-1'], [3, 'pool_probing']);
+  expect(error.recovery_commands).toContain('drover pools release first');
+  const all = await bench.json<{ resumed: unknown[]; waiting: { name: string }[] }>(['resume', '--all']);
+  expect([all.resumed, all.waiting.map(({ name }) => name)]).toEqual([[], ['first-1']]);
+  expect(await poolOf('first')).toMatchObject({ state: 'probing', probe_name: 'first-2' });
+  await Bun.write(file, '');
+  for (const name of ['first-2', 'first-1']) await untilState(bench, name, 'completed');
+}, 60_000);
+
+test('a session may look at the pools and change none', async () => {
+  const run = (args: string) => ({
+    run: { command: `${DROVER} ${args} --json > $PWD/said-${args.replaceAll(' ', '-')}` },
+  });
+  await start('rights', 'rights-1', { turns: [[run('pools list'), run('pools off rights'), { say: 'done' }]] });
+  await untilState(bench, 'rights-1', 'completed');
+  expect((await Bun.file(`${bench.repo}/said-pools-list`).json()).ok).toBe(true);
+  const refusal = errorOf({
+    code: 3,
+    stdout: await Bun.file(`${bench.repo}/said-pools-off-rights`).text(),
+    stderr: '',
+  });
+  expect(refusal.code).toBe('not_allowed');
+  expect(await bench.json(['pools', 'on', 'rights'])).toMatchObject({ changed: false });
+}, 60_000);
+
+test('with its guard off every session of a pool waits for itself', async () => {
+  await bench.json(['pools', 'off', 'off']);
+  const limit = { limit: { kind: 'usage_limit', resets_in_ms: 60_000 } };
+  await start('off', 'off-1', { turns: [[{ say: 'hi' }, limit]] });
+  const row = await untilParked('off-1');
+  expect([row.parked_pool, row.resume_at === null]).toEqual([null, false]);
+  await start('off', 'off-2', DONE);
+  await untilState(bench, 'off-2', 'completed');
+  expect(await bench.json(['pools', 'on', 'off'])).toMatchObject({ prev: 'off', pool: { state: 'open' } });
+  await bench.run(['stop', 'off-1']);
+}, 60_000);
+
+test('a supervisor that dies while a pool is blocked changes nothing: the next one sends the probe', async () => {
+  await bench.json(['pools', 'block', 'hand', '--for', '3s']);
+  await start('hand', 'hand-2', DONE);
+  await untilParked('hand-2');
+  expect((await bench.run(['down'])).code).toBe(0);
+  await until(
+    'the time has come',
+    async () => Date.parse((await poolOf('hand')).opens_at as unknown as string) < Date.now(),
+  );
+  expect((await bench.run(['up'])).code).toBe(0);
+  await untilState(bench, 'hand-2', 'completed');
+  expect(turnDir(bench, 'hand-2', 1)).toContain('turns/1');
+}, 60_000);
