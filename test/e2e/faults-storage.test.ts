@@ -12,8 +12,10 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { homePaths } from '../../src/model/home.ts';
 import { listBackups } from '../../src/session/backups.ts';
 import { MIGRATIONS } from '../../src/store/schema.ts';
+import { openWriteGate } from '../../src/sys/gate.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { leaksOf } from '../support/leaks.ts';
 import {
@@ -227,14 +229,13 @@ test('a database that somebody keeps locked: 75 for every verb that writes, turn
     ['sling', '--harness', 'rehearsal', 'x'],
     ['mail', 'send', '--to', 'rests', '--subject', 'y'],
     ['nudge', 'rests'],
-    ['pause', 'rests'],
     ['stop', 'unwanted'],
   ];
   const refusals = await Promise.all(verbs.map((args) => bench.run(['--json', ...args])));
   for (const [i, ran] of refusals.entries())
     expect([verbs[i]?.[0], ran.code, errorOf(ran).code]).toEqual([verbs[i]?.[0], 75, 'store_busy']);
   // The one exception: what somebody wants ended ends all the same, and the refusal says so.
-  expect(errorOf(refusals[4] ?? { code: 0, stdout: '', stderr: '' }).message).toContain(
+  expect(errorOf(refusals[3] ?? { code: 0, stdout: '', stderr: '' }).message).toContain(
     '1 of 1 running turns were ended',
   );
   expect(leaksOf(turnsOf(bench, 'unwanted')[0]?.marker ?? 'none')).toEqual([]);
@@ -258,6 +259,21 @@ test('a database that somebody keeps locked: 75 for every verb that writes, turn
     "SELECT s.name, t.turn, t.outcome FROM turns AS t JOIN sessions AS s ON s.id = t.session_id WHERE t.outcome <> 'completed'";
   expect(peek(bench, bad)).toEqual([{ name: 'unwanted', turn: 1, outcome: 'crashed' }]);
 }, 120_000);
+
+test('a database that cannot even be opened for writing: what somebody wants ended ends all the same, and the answer says so (fault 21)', async () => {
+  const bench = droverBench({ config: { turn: TURN } });
+  await rehearse(bench, 'unwanted', { turns: [[{ say: 'at work' }, 'hang']] });
+  const { marker } = await untilTalking(bench, 'unwanted');
+  const gate = openWriteGate(homePaths.gate(bench.drover_home));
+  const leave = await until('the gate is ours', () => gate.tryEnter());
+  const ran = await bench.run(['--json', 'stop', 'unwanted']);
+  expect([ran.code, errorOf(ran).code]).toEqual([75, 'store_busy']);
+  expect(errorOf(ran).message).toContain('1 of 1 running turns were ended all the same');
+  expect(leaksOf(marker)).toEqual([]);
+  leave();
+  gate.close();
+  await until('its turn is settled', () => turnsOf(bench, 'unwanted')[0]?.ended_at, 20_000);
+}, 60_000);
 
 /** Ruins a page in the middle of each table, as a bad disk would, under whoever has it open. */
 function ruin(path: string): void {

@@ -144,6 +144,8 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
     const { args, cwd } = JSON.parse(readFileSync(join(turnDir(bench, 'triage-mute'), 'command.json'), 'utf8'));
     expect(cwd).toBe(join(bench.drover_home, 'triage'));
     expect(args.slice(args.indexOf('--tools'))[1]).toBe('');
+    const seen = join(bench.drover_home, `seen-${sessionOf(bench, 'triage-mute').id}-1`, 'args');
+    expect(readFileSync(seen, 'utf8')).toContain('\n--tools\n\n--max-turns\n2\n');
     expect([args.includes('--mcp-config'), args.includes('--allowed-tools')]).toEqual([false, false]);
     expect([args[args.indexOf('--model') + 1], args[args.indexOf('--max-turns') + 1]]).toEqual(['small', '2']);
   }, 60_000);

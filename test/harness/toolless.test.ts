@@ -15,6 +15,7 @@ describe('a role without tools', () => {
     const { args } = claude.command(turn);
     expect(valuesOf(args, '--tools')).toEqual(['']);
     expect(args).not.toContain('--allowed-tools');
+    expect(claude.command(turnOf({ tools: [NO_TOOLS] })).args).not.toContain('--allowed-tools');
     expect(valuesOf(claude.command(both).args, '--tools')).toEqual(['none,Read']);
   });
 

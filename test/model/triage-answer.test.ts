@@ -7,7 +7,7 @@ const said = (verdict: string, reason: unknown = 'so') => JSON.stringify({ verdi
 
 describe('the answer of a second opinion (O-69)', () => {
   test.each(TRIAGE_WORDS)('%s, with whatever a model writes around it', (verdict) => {
-    const expected = { verdict, reason: 'it {waits} for "x"' };
+    const expected = { verdict, reason: 'it {waits} for "x" and }" \\' };
     const text = said(verdict, expected.reason);
     for (const around of [text, `Here:\n\`\`\`json\n${text}\n\`\`\`\nHope it helps {}`, `{"a": ${text}} {{ ${text}`])
       expect(triageAnswer(around)).toEqual(expected);

@@ -3,7 +3,7 @@ import { newId } from '../../src/model/id.ts';
 import type { NewSession, Sling } from '../../src/store/new-session.ts';
 import { setPool } from '../../src/store/pool.ts';
 import { getSession, listSessions } from '../../src/store/session.ts';
-import { askTriage, mayAsk, overdueAnswers, questionOf } from '../../src/store/triage.ts';
+import { type AskLimits, askTriage, mayAsk, overdueAnswers, questionOf } from '../../src/store/triage.ts';
 import { getTurn } from '../../src/store/turn.ts';
 import { listVerdicts } from '../../src/store/verdict.ts';
 import { type Act, buryTurn, nudgeTurn, recordStep } from '../../src/store/watch-act.ts';
@@ -55,7 +55,7 @@ function slingOf(world: TestStore): Sling {
   };
 }
 
-const ask = (world: TestStore, act: Act, limits: Partial<typeof LIMITS> = {}) =>
+const ask = (world: TestStore, act: Act, limits: Partial<AskLimits> = {}) =>
   askTriage(world.store, act, { sling: slingOf(world), limits: { ...LIMITS, now: world.clock.now(), ...limits } });
 const desk = async (world: TestStore) => (await listSessions(world.store, { repo_root: DESK })).length;
 const keyOf = ({ session, turn }: TakenTurn) => ({ session_id: session.id, turn: turn.turn });
@@ -112,9 +112,9 @@ describe('what it may cost is bounded (O-27)', () => {
       await recordStep(world.store, { ...actOn(taken, { at }, 1), rung: null });
     expect(await mayAsk(world.store, { ...LIMITS, per_day: 3, now })).toBe(true);
     expect(await mayAsk(world.store, { ...LIMITS, per_day: 2, now })).toBe(false);
-    expect(await ask(world, actOn(taken), { per_day: 2 })).toBeNull();
-    expect(await ask(world, actOn(taken), { per_day: 0 })).toBeNull();
-    expect(await ask(world, actOn(taken), { per_day: 3 })).not.toBeNull();
+    expect(await ask(world, actOn(taken), { per_day: 2, now })).toBeNull();
+    expect(await ask(world, actOn(taken), { per_day: 0, now })).toBeNull();
+    expect(await ask(world, actOn(taken), { per_day: 3, now })).not.toBeNull();
   });
 
   test('nobody is asked whose pool is shut', async () => {

@@ -112,3 +112,13 @@ test('launch: the record of the end has its place before the harness begins, bla
   expect(readExit(dir)).toMatchObject({ code: 255, signal: null });
   expect('{"code":255,"uptime":"9999999999.99"}\n'.length).toBeLessThan(64);
 }, 30_000);
+
+test('launch: a harness that puts a pipe in the place of its record does not keep its launcher alive', () => {
+  const dir = tempDir();
+  const { exit } = turnFiles(dir);
+  const said = inChild(`const turn = { dir: '${dir}', program: '/bin/sh', args: ['-c', 'rm ${exit}; mkfifo ${exit}'],
+    cwd: '/', env: { PATH: '/usr/bin:/bin' }, stdin_path: null, marker: 'piped' };
+    await launchTurn(turn).exited;
+    console.log('ended');`);
+  expect([said, lstatSync(exit).isFIFO(), readExit(dir)]).toEqual(['ended', true, null]);
+}, 30_000);

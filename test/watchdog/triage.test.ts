@@ -234,6 +234,19 @@ describe('what its answer does (O-31, O-69)', () => {
     },
   );
 
+  test('restart of a harness that cannot go on with a conversation: a new one begins', async () => {
+    const { world, make } = await bench({}, { harness_runners: { mono: { program: 'sh', event_format: 'ndjson' } } });
+    const taken = await stuck(world, 'mute', { harness: 'mono', native_session_id: 'native-9' });
+    const one = make();
+    await climb(world, one);
+    await answer(world, '{"verdict":"restart"}');
+    expect((await getSession(world.store, taken.session.id))?.native_session_id).toBe('native-9');
+    await later(world, one, 1_000);
+    expect(await actsOf(world, taken)).toEqual([...UP_TO_TRIAGE, 'restart 1']);
+    expect((await getSession(world.store, taken.session.id))?.native_session_id).toBeNull();
+    expect(await getTurn(world.store, taken.session.id, 1)).toMatchObject({ end_cause: 'interrupt' });
+  });
+
   test('terminate: zombie, and its parent is told that it was tier 1', async () => {
     const { world, last, row } = await after('terminate', { has_parent: true });
     expect(last).toMatchObject({ act: 'terminate', tier: 1, level: 3 });

@@ -9,6 +9,7 @@ import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
 import type { Ended } from '../../store/control.ts';
 import { getTurn, openTurns } from '../../store/turn.ts';
+import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson } from '../output.ts';
@@ -42,10 +43,8 @@ export const verb: Verb = {
 };
 
 async function run(context: Context, wanted: string[], options: Options): Promise<number> {
-  const deps = await context.deps();
-  const caller = await callerOf(deps);
-  demand(deps, caller, 'stop');
-  const rows = await targets(context, deps, wanted, options.all === true);
+  const deps = await context.deps().catch((error: unknown) => endUnopened(context, wanted, options, error));
+  const rows = await allowedTargets(context, deps, wanted, options);
   const stopped: Stopped[] = [];
   // Every state is durable before the first process is waited for: an emergency stop holds whatever comes after.
   for (const row of rows) {
@@ -77,12 +76,28 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   return stopped.every(({ process_gone }) => process_gone) ? 0 : 1;
 }
 
+async function allowedTargets(context: Context, deps: Deps, wanted: string[], { all }: Options): Promise<SessionRow[]> {
+  demand(deps, await callerOf(deps), 'stop');
+  return targets(context, deps, wanted, all === true);
+}
+
+/** The database cannot even be opened for writing: it is read, and what it says is running is ended all the same. */
+async function endUnopened(context: Context, wanted: string[], options: Options, error: unknown): Promise<never> {
+  if (!isStoreTrouble(error)) throw error;
+  const store = await context.reader().catch(() => null);
+  if (store === null) throw error;
+  const { env, home, package_dir } = context;
+  const config_for = async (root: string) => (await import('../../session/config.ts')).loadConfig(env, root);
+  const deps: Deps = { clock: systemClock, store, home, env, package_dir, config_for };
+  return endUnrecorded(deps, await allowedTargets(context, deps, wanted, options), error);
+}
+
 /**
  * The store takes no writes (a full disk, most likely the work of one of these sessions): the processes are ended all the
  * same. Throws the store's error, which now says so.
  */
 async function endUnrecorded(deps: Deps, rows: readonly SessionRow[], error: unknown): Promise<never> {
-  if (!(error instanceof AppError) || (error.kind !== 'unavailable' && error.kind !== 'parked')) throw error;
+  if (!isStoreTrouble(error)) throw error;
   const wanted = new Set(rows.map((row) => row.id));
   const open = (await openTurns(deps.store)).filter(({ session }) => wanted.has(session.id));
   const trees = await Promise.all(
@@ -98,6 +113,10 @@ async function endUnrecorded(deps: Deps, rows: readonly SessionRow[], error: unk
       preserved: 'the new states could not be recorded: repeat the stop when the store can be written',
     },
   );
+}
+
+function isStoreTrouble(error: unknown): error is AppError {
+  return error instanceof AppError && (error.kind === 'unavailable' || error.kind === 'parked');
 }
 
 function refuseEnded(stopped: readonly Stopped[]): void {

@@ -7,6 +7,7 @@ import { demand } from '../../session/rights.ts';
 import { ensureSupervisor, startWatchdog } from '../../supervisor/ensure.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isFlocked } from '../../sys/flock.ts';
+import { liveness } from '../../sys/identity.ts';
 import { readPidLock } from '../../sys/pid-file.ts';
 import type { Context } from '../context.ts';
 import { endWatchdog } from '../end-watchdog.ts';
@@ -126,8 +127,16 @@ async function background(context: Context, interval: string | undefined): Promi
   await ensureSupervisor({ clock, home, env, package_dir });
   startWatchdog({ home, env, package_dir }, interval === undefined ? [] : ['--interval', interval]);
   const deadline = systemClock.monotonic() + START_MS;
-  while (!isFlocked(lock) && systemClock.monotonic() < deadline) await systemClock.sleep(10);
-  const pid = isFlocked(lock) ? (readPidLock(lock)?.pid ?? null) : null;
+  // The lock is taken a moment before its file says by whom; an older name in it is a dead one's.
+  const holder = () => {
+    const owner = isFlocked(lock) ? readPidLock(lock) : null;
+    return liveness(owner) === 'alive' ? (owner?.pid ?? null) : null;
+  };
+  let pid = holder();
+  while (pid === null && systemClock.monotonic() < deadline) {
+    await systemClock.sleep(10);
+    pid = holder();
+  }
   if (pid === null) {
     throw new AppError('unavailable', 'watchdog_unavailable', 'The watchdog did not start.', {
       hint: `See ${homePaths.log(home, 'watchdog')}.`,
