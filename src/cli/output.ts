@@ -18,8 +18,16 @@ function outward(value: unknown): unknown {
   );
 }
 
+let isAnswered = false;
+
+/** True when the one object of this call has been printed; what fails afterwards goes to standard error. */
+export function hasAnswered(): boolean {
+  return isAnswered;
+}
+
 /** One JSON object on standard output: the whole answer of a verb under `--json` (O-90). */
 export function printJson(body: Record<string, unknown>): void {
+  isAnswered = true;
   console.log(
     JSON.stringify({ schema_version: SCHEMA_VERSION, ok: true, ...(outward(body) as Record<string, unknown>) }),
   );

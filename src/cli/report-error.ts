@@ -1,12 +1,16 @@
 import { AppError, errorJson } from '../model/error.ts';
 import type { Context } from './context.ts';
-import { paint, SCHEMA_VERSION, safe } from './output.ts';
+import { hasAnswered, paint, SCHEMA_VERSION, safe } from './output.ts';
 
-/** Renders an error once: one object on standard output under `--json`, a block on standard error otherwise. */
+/**
+ * Renders an error once: one object on standard output under `--json`, a block on standard error otherwise. When the
+ * answer was printed before the failure (mail is stored, and then nobody can be rung), the object goes to standard error.
+ */
 export async function reportError(error: unknown, context: Pick<Context, 'globals'>): Promise<number> {
   const known = error instanceof AppError && error.kind !== 'bug' ? await located(error) : bug(error);
   if (context.globals.json) {
-    console.log(JSON.stringify({ schema_version: SCHEMA_VERSION, ok: false, error: errorJson(known) }));
+    const print = hasAnswered() ? console.error : console.log;
+    print(JSON.stringify({ schema_version: SCHEMA_VERSION, ok: false, error: errorJson(known) }));
   } else {
     const { hint, preserved, recovery_commands: commands = [] } = known.details;
     console.error(`${paint('red', 'error')}: ${safeBlock(known.message)} [${known.code}]`);

@@ -31,13 +31,7 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   if ((await ring(home)) !== null) return;
   makeHome(home);
   const log = homePaths.log(home, 'supervisor');
-  const daemon = startDaemon({
-    command: [`${options.package_dir}/bin/drover`, 'up', '--foreground'],
-    log,
-    cwd: home,
-    env: { ...daemonEnvironment(options.env), DROVER_HOME: home },
-    group: groupOutsideTurns(home),
-  });
+  const daemon = startSupervisor(options, log);
   const deadline = clock.monotonic() + START_MS;
   while (clock.monotonic() < deadline) {
     if ((await ring(home)) !== null) return;
@@ -45,8 +39,26 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
     if (daemon.hasExited() && (await ring(home)) === null && clock.monotonic() > deadline - START_MS + 3_000) break;
     await clock.sleep(15);
   }
-  throw new AppError('unavailable', 'supervisor_unavailable', 'The supervisor could not be started.', {
-    hint: `See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`,
+  throw unavailable(`See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`);
+}
+
+function startSupervisor({ home, env, package_dir }: EnsureOptions, log: string): Daemon {
+  try {
+    return startDaemon({
+      command: [`${package_dir}/bin/drover`, 'up', '--foreground'],
+      log,
+      cwd: home,
+      env: { ...daemonEnvironment(env), DROVER_HOME: home },
+      group: groupOutsideTurns(home),
+    });
+  } catch (error) {
+    throw error instanceof AppError && error.kind !== 'bug' ? unavailable(error.message) : error;
+  }
+}
+
+function unavailable(hint: string): AppError {
+  return new AppError('unavailable', 'supervisor_unavailable', 'The supervisor could not be started.', {
+    hint,
     preserved: 'what was stored stays stored and starts with the next supervisor',
     recovery_commands: ['drover up --foreground'],
   });

@@ -7,6 +7,7 @@ import { send } from '../../src/session/mail.ts';
 import { listMail } from '../../src/store/mail-list.ts';
 import { getSession } from '../../src/store/session.ts';
 import { doorbell, jsonAs, runAs } from '../support/agent.ts';
+import { droverBench } from '../support/drover.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -301,3 +302,14 @@ describe('done', () => {
     expect((await runAs(world, token, ['done'])).code).toBe(2);
   });
 });
+
+test('mail that is stored while nobody can be rung: one answer on standard output, the failure on standard error, 69', async () => {
+  const bench = droverBench();
+  mkdirSync(join(bench.drover_home, 'run/supervisor.log'), { recursive: true, mode: 0o700 });
+  const ran = await bench.run(['mail', 'send', '--to', 'operator', '--subject', 'note', '--json']);
+  const [answer, ...more] = ran.stdout.trim().split('\n');
+  expect(JSON.parse(answer ?? '')).toMatchObject({ ok: true, mails: [{ subject: 'note' }] });
+  expect(more).toEqual([]);
+  expect([ran.code, JSON.parse(ran.stderr)]).toMatchObject([69, { ok: false }]);
+  expect(await bench.json<{ mails: unknown[] }>(['mail', 'list'])).toMatchObject({ mails: [{ subject: 'note' }] });
+}, 30_000);
