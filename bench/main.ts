@@ -18,6 +18,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   start: async () => (await import('./start.ts')).benchStart,
   spawn: async () => (await import('./spawn.ts')).benchSpawn,
   ingest: async () => (await import('./ingest.ts')).benchIngest,
+  recovery: async () => (await import('./recovery.ts')).benchRecovery,
   fleet: async () => (await import('./fleet.ts')).benchFleet,
   mail: async () => (await import('./mail.ts')).benchMail,
   watch: async () => (await import('./watch.ts')).benchWatch,

@@ -87,7 +87,12 @@ function summary(...names) {
 
 const TASKS = {
   test: (...args) =>
-    suite('test', { typecheck, lint }, ['--timeout=20000', '--path-ignore-patterns=test/harness-real/**', ...args]),
+    suite('test', { typecheck, lint }, [
+      '--parallel=2',
+      '--timeout=20000',
+      '--path-ignore-patterns=test/harness-real/**',
+      ...args,
+    ]),
   'test:harness': (...args) => suite('harness', {}, ['--timeout=180000', './test/harness-real', ...args]),
   summary,
   typecheck,

@@ -47,6 +47,10 @@ case $shape in
   pausing) rest $((WATCH_STALE + WATCH_NUDGE * 30 / 100)); text again ;;
   tools) for i in {1..20}; do use "$i" "part$i"; rest 60; answer "$i" "built $i"; done ;;
   polling) for i in {1..20}; do use "$i" status; rest 60; answer "$i" "$i of 20 done"; done ;;
+  polls-builds)
+    for ((i = 1; i <= WATCH_REPEATS + 2; i++)); do use "$i" status; rest 60; answer "$i" pending; done
+    use "$i" all; rest "$WATCH_NUDGE" 320; answer "$i" built
+    ;;
   children) setsid sleep 600 >/dev/null 2>&1 </dev/null & rest 300 ;;
   hang-turn) last; for_ever ;;
   hang-tool) use 1 all; last; for_ever ;;

@@ -12,10 +12,16 @@
  *   --package DIR    another checkout of drover
  *   --keep           leave the homes behind
  *
+ * `detect_ms_*` is the time from the instant a sick session was overdue by its threshold to drover's decision to end it;
+ * `settle_ms_*` that from the end of a harness that died or went away by itself to the end of its turn. Neither is ever
+ * negative: who was ended before it was overdue counts in `early_ends`, not in the times.
+ *
  * Exit codes: 0 · 1 when a figure is not 0 where 0 is the goal, or a campaign could not run · 2 for wrong arguments.
  */
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { exitCodeOf, parsed, wholeNumber, wrongUse } from './arguments.ts';
 import { displacedRounds } from './displaced.ts';
 import { closeHomes } from './home.ts';
 import { killCampaign } from './kill.ts';
@@ -59,36 +65,40 @@ async function limits({ isSmall, seed, package_dir }: Options): Promise<Report> 
   return { zero: {}, numbers, info };
 }
 
+/** Throws `usage` (2). */
 function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      ...{ small: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
-      ...{ only: { type: 'string', multiple: true }, seed: { type: 'string' }, sessions: { type: 'string' } },
-      ...{ kills: { type: 'string' }, minutes: { type: 'string', default: '15' } },
-      ...{ package: { type: 'string', default: ROOT }, keep: { type: 'boolean', default: false } },
-    },
-  });
+  const { values } = parsed(() =>
+    parseArgs({
+      options: {
+        ...{ small: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
+        ...{ only: { type: 'string', multiple: true }, seed: { type: 'string' }, sessions: { type: 'string' } },
+        ...{ kills: { type: 'string' }, minutes: { type: 'string', default: '15' } },
+        ...{ package: { type: 'string', default: ROOT }, keep: { type: 'boolean', default: false } },
+      },
+    }),
+  );
   const isSmall = values.small;
+  const minutes = wholeNumber('--minutes', values.minutes, 1);
   const options: Options = {
     isSmall,
-    seed: Number(values.seed ?? Math.floor(Math.random() * 1e9)),
-    sessions: Number(values.sessions ?? (isSmall ? 12 : 200)),
-    kills: Number(values.kills ?? (isSmall ? 40 : 2_000)),
-    cap_ms: isSmall ? 15_000 : Number(values.minutes) * 60_000,
+    seed: wholeNumber('--seed', values.seed ?? String(Math.floor(Math.random() * 1e9)), 0),
+    sessions: wholeNumber('--sessions', values.sessions ?? (isSmall ? '12' : '200'), 1),
+    kills: wholeNumber('--kills', values.kills ?? (isSmall ? '40' : '2000'), 0),
+    cap_ms: isSmall ? 15_000 : minutes * 60_000,
     package_dir: resolve(values.package),
     keep: values.keep,
   };
-  return { options, isJson: values.json, names: values.only ?? CAMPAIGNS };
+  if (!existsSync(join(options.package_dir, 'package.json')))
+    throw wrongUse(`--package: there is no checkout in ${options.package_dir}`);
+  const names = values.only ?? CAMPAIGNS;
+  const unknown = names.find((name) => !Object.hasOwn(RUNS, name));
+  if (unknown !== undefined) throw wrongUse(`no campaign ${JSON.stringify(unknown)} (${CAMPAIGNS.join(', ')})`);
+  return { options, isJson: values.json, names };
 }
 
 async function main(): Promise<number> {
   const { options, isJson, names } = readOptions();
   const reports = new Map<string, Report>();
-  const unknown = names.find((name) => !Object.hasOwn(RUNS, name));
-  if (unknown !== undefined) {
-    say(`bench:durability: no campaign ${unknown} (${CAMPAIGNS.join(', ')})`);
-    return 2;
-  }
   say(`bench:durability: seed ${options.seed}`);
   const failures: string[] = [];
   const run = async (name: string) => {
@@ -114,4 +124,4 @@ async function main(): Promise<number> {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void closeHomes().finally(() => process.exit(130)));
 }
-process.exit(await main());
+process.exit(await exitCodeOf('bench:durability', main));

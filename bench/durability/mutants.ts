@@ -3,7 +3,7 @@
  *
  * A copy of drover as it is has to come through green; then every guard is taken out of a copy of its own, one at a time,
  * and the figures that stand for it have to turn red within a few seeds. Exit code 1 when the copy is not green, or when a
- * mutant survives.
+ * mutant survives; 2 for wrong arguments.
  */
 import {
   cpSync,
@@ -18,6 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { exitCodeOf, parsed, wholeNumber, wrongUse } from './arguments.ts';
 import { KILL_FIGURES } from './verdict.ts';
 
 const ROOT = resolve(import.meta.dir, '../..');
@@ -193,7 +194,15 @@ async function hunt(dir: string, mutant: Mutant, seeds: number): Promise<Outcome
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { seeds: { type: 'string', default: '5' }, only: { type: 'string' } } });
+  const { values } = parsed(() =>
+    parseArgs({ options: { seeds: { type: 'string', default: '5' }, only: { type: 'string' } } }),
+  );
+  const seeds = wholeNumber('--seeds', values.seeds, 1);
+  const chosen = [...MUTANTS.entries()].filter(([, { name }]) => name.includes(values.only ?? ''));
+  if (chosen.length === 0)
+    throw wrongUse(
+      `no mutant ${JSON.stringify(values.only)}; there are:\n${MUTANTS.map((each) => `  ${each.name}`).join('\n')}`,
+    );
   const place = realpathSync(mkdtempSync(join(tmpdir(), 'drover-mutants-')));
   const outcomes: Outcome[] = [];
   const tell = (outcome: Outcome) => {
@@ -208,19 +217,18 @@ async function main(): Promise<number> {
       const red = await redFigures(plain, 1);
       tell({ name: 'drover as it is', seeds: 1, red, isRight: red.length === 0 });
     }
-    for (const [i, mutant] of MUTANTS.entries()) {
-      if (values.only !== undefined && !mutant.name.includes(values.only)) continue;
+    for (const [i, mutant] of chosen) {
       const dir = join(place, `mutant-${i}`);
       copyInto(dir);
       mutate(dir, mutant);
-      tell(await hunt(dir, mutant, Number(values.seeds)));
+      tell(await hunt(dir, mutant, seeds));
     }
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
   const bad = outcomes.filter(({ isRight }) => !isRight).length;
   console.log(bad === 0 ? 'mutants: every one is seen' : `mutants: ${bad} wrong`);
-  return bad === 0 && outcomes.length > 0 ? 0 : 1;
+  return bad === 0 ? 0 : 1;
 }
 
-process.exit(await main());
+process.exit(await exitCodeOf('mutants', main));

@@ -20,6 +20,17 @@ const AT_MOST: Record<string, number> = {
   ...{ limit_extra_calls: 1, limit_doubled_turns: 0, limit_unfinished: 0, limit_attempts_spent: 0 },
 };
 
+/** What a figure measures, for those whose name does not say it. */
+const MEANINGS: Record<string, string> = {
+  ...{
+    detect_ms_p50: 'from overdue to the decision to end it',
+    detect_ms_p99: 'from overdue to the decision to end it',
+  },
+  ...{ settle_ms_p50: "from its harness's own end to its turn's end" },
+  ...{ settle_ms_p99: "from its harness's own end to its turn's end" },
+  early_ends: 'sick ones ended before they were overdue; in none of the times',
+};
+
 /** All figures side by side, then what was found; `ok` when every figure with the goal 0 is 0. */
 export function asObject(reports: ReadonlyMap<string, Report>, whole: Whole) {
   const figures: Record<string, number | null> = {};
@@ -49,7 +60,8 @@ export function table(reports: ReadonlyMap<string, Report>, seed: number): strin
       if (found.length > CASES_SHOWN) lines.push(`      and ${found.length - CASES_SHOWN} more`);
     }
     for (const [figure, value] of Object.entries(numbers)) {
-      lines.push(`  ${figure.padEnd(22)} ${(value === null ? '-' : String(Math.round(value))).padStart(6)}`);
+      const shown = `  ${figure.padEnd(22)} ${(value === null ? '-' : String(Math.round(value))).padStart(6)}`;
+      lines.push(`${shown}  ${MEANINGS[figure] ?? ''}`.trimEnd());
     }
     for (const [what, value] of Object.entries(info)) lines.push(`  ${what.padEnd(22)} ${JSON.stringify(value)}`);
   }

@@ -3,8 +3,8 @@ export interface Watched {
   name: string;
   shape: string;
   is_sick: boolean;
-  /** How long after its last sign it has to be ended; 0: at once. */
-  allowed_ms: number;
+  /** How long its harness may be silent after its last sign; null: the harness is gone then, and nothing has to be waited for. */
+  allowed_ms: number | null;
   /** Its harness's last sign of life; null: it never came so far. */
   last_at: number | null;
   /** Its harness came to its end. */
@@ -13,7 +13,7 @@ export interface Watched {
   /** What drover ended its turns with, null for those that ended by themselves. */
   end_causes: readonly (string | null)[];
   outcomes: readonly (string | null)[];
-  /** The first decision to end its first turn, or that turn's end; null: neither. */
+  /** The first decision to end its first turn, or that turn's end; of a harness that is gone, the latter. null: neither. */
   decided_at: number | null;
 }
 
@@ -28,8 +28,12 @@ export interface WatchFindings {
   false_kills: string[];
   /** Sick ones that were not ended in time. */
   missed_hangs: string[];
-  /** From the instant a session was overdue to the decision, sorted. */
+  /** From the instant a session was overdue to the decision, sorted, never negative. */
   detect_ms: number[];
+  /** From the end of a harness that was gone by itself to the end of its turn, sorted, never negative. */
+  settle_ms: number[];
+  /** Sick ones that were ended before they were overdue: in neither of the times. */
+  early_ends: string[];
 }
 
 const CLEAN = ['completed', 'handed_off'];
@@ -40,7 +44,7 @@ export function judgeWatch(
   suspensions: readonly Suspension[],
   margin_ms: number,
 ): WatchFindings {
-  const findings: WatchFindings = { false_kills: [], missed_hangs: [], detect_ms: [] };
+  const findings: WatchFindings = { false_kills: [], missed_hangs: [], detect_ms: [], settle_ms: [], early_ends: [] };
   for (const each of sessions) {
     const story = `${each.name} (${each.shape}): ${each.state}, ${each.end_causes.join(' ')} ${each.outcomes.join(' ')}`;
     if (!each.is_sick) {
@@ -51,11 +55,12 @@ export function judgeWatch(
       findings.missed_hangs.push(story);
       continue;
     }
-    const late = each.decided_at - dueAt(each.last_at, each.allowed_ms, suspensions);
-    findings.detect_ms.push(late);
-    if (late > margin_ms) findings.missed_hangs.push(`${story}, ${Math.round(late)} ms late`);
+    const late = Math.round(each.decided_at - dueAt(each.last_at, each.allowed_ms ?? 0, each.decided_at, suspensions));
+    if (late < 0) findings.early_ends.push(`${story}, ${-late} ms early`);
+    else (each.allowed_ms === null ? findings.settle_ms : findings.detect_ms).push(late);
+    if (late > margin_ms) findings.missed_hangs.push(`${story}, ${late} ms late`);
   }
-  findings.detect_ms.sort((a, b) => a - b);
+  for (const times of [findings.detect_ms, findings.settle_ms]) times.sort((a, b) => a - b);
   return findings;
 }
 
@@ -67,10 +72,13 @@ function isUntouched(each: Watched): boolean {
 /** Who is due is looked at within so long, unless drover is suspended just then. */
 const LOOK_MS = 1_000;
 
-/** Silence while nobody looked counts for nothing: the time starts anew when drover runs again. */
-function dueAt(last_at: number, allowed_ms: number, suspensions: readonly Suspension[]): number {
+/**
+ * Silence while nobody looked counts for nothing: the time starts anew when drover runs again. What was decided in the
+ * first half of a suspension was decided just before it took hold.
+ */
+function dueAt(last_at: number, allowed_ms: number, decided_at: number, suspensions: readonly Suspension[]): number {
   let due = last_at + allowed_ms;
   for (const { from, to } of suspensions)
-    if (from < due + LOOK_MS && to > last_at) due = Math.max(due, to + allowed_ms);
+    if (from < due + LOOK_MS && to > last_at && decided_at > (from + to) / 2) due = Math.max(due, to + allowed_ms);
   return due;
 }

@@ -20,7 +20,19 @@ export interface WatchOptions {
   say: (line: string) => void;
 }
 
-const HEALTHY = ['quick', 'tool', 'slow', 'late', 'flood', 'trailing', 'pausing', 'tools', 'polling', 'children'];
+const HEALTHY = [
+  'quick',
+  'tool',
+  'slow',
+  'late',
+  'flood',
+  'trailing',
+  'pausing',
+  'tools',
+  'polling',
+  'polls-builds',
+  'children',
+];
 const SICK = ['hang-first', 'hang-turn', 'hang-tool', 'hang-result', 'livelock', 'dead', 'forked'];
 
 /** Milliseconds. Wide enough that a busy machine does not make the healthy sick. */
@@ -64,17 +76,21 @@ export async function watchCampaign(options: WatchOptions): Promise<Report> {
     work.abort();
     await lids;
     const watched = outcomesOf(home, plan, limits);
-    const { false_kills, missed_hangs, detect_ms } = judgeWatch(watched, suspensions, MARGIN_MS);
+    const { false_kills, missed_hangs, ...seen } = judgeWatch(watched, suspensions, MARGIN_MS);
     await home.run(['stop', '--all', '--quiet']);
     await home.run(['down', '--quiet']);
-    const of = (percent: number) =>
-      detect_ms.length === 0 ? null : Math.round(Math.max(0, percentile(detect_ms, percent)));
+    const of = (times: readonly number[], percent: number) => (times.length === 0 ? null : percentile(times, percent));
     return {
       zero: { false_kills, missed_hangs },
-      numbers: { detect_ms_p50: of(50), detect_ms_p99: of(99) },
+      numbers: {
+        ...{ detect_ms_p50: of(seen.detect_ms, 50), detect_ms_p99: of(seen.detect_ms, 99) },
+        ...{ settle_ms_p50: of(seen.settle_ms, 50), settle_ms_p99: of(seen.settle_ms, 99) },
+        early_ends: seen.early_ends.length,
+      },
       info: {
         ...{ healthy, sick, suspensions: suspensions.length, limits },
         by_shape: byShape(watched, suspensions),
+        ...(seen.early_ends.length === 0 ? {} : { ended_early: seen.early_ends.slice(0, 20) }),
         seconds: Math.round((performance.now() - start) / 100) / 10,
       },
     };
@@ -195,14 +211,14 @@ async function rest(home: CampaignHome, total: number, say: WatchOptions['say'])
 const OPEN = `SELECT 1 FROM sessions AS s WHERE ended_at IS NULL
   OR EXISTS (SELECT 1 FROM turns WHERE session_id = s.id AND ended_at IS NULL)`;
 
-/** How long each kind of sickness may last. */
-function allowedFor(shape: string, limits: Limits): number {
+/** How long each kind of sickness may last; null: its harness is gone, which shows at once. */
+function allowedFor(shape: string, limits: Limits): number | null {
   const ladder = Math.min(limits.zombie, limits.stale + 2 * limits.nudge);
   const allowed: Record<string, number> = {
     ...{ 'hang-first': limits.first, 'hang-turn': ladder, 'hang-tool': limits.tool, 'hang-result': limits.result },
-    ...{ livelock: 2 * limits.nudge, dead: 0, forked: 0 },
+    livelock: 2 * limits.nudge,
   };
-  return allowed[shape] ?? 0;
+  return allowed[shape] ?? null;
 }
 
 interface SessionFact {
@@ -226,13 +242,16 @@ function outcomesOf(home: CampaignHome, plan: readonly Planned[], limits: Limits
   return plan.map(({ name, shape }) => {
     const { id = '', state = 'missing' } = sessions.get(name) ?? {};
     const own = turns.filter(({ session_id }) => session_id === id);
+    const allowed_ms = allowedFor(shape, limits);
+    // Nobody has to decide anything about a harness that is gone: its turn has to be settled.
+    const decision = allowed_ms === null ? undefined : decided.get(id);
     return {
-      ...{ name, shape, state, is_sick: SICK.includes(shape), allowed_ms: allowedFor(shape, limits) },
+      ...{ name, shape, state, is_sick: SICK.includes(shape), allowed_ms },
       last_at: notes.get(`last ${id}`) ?? null,
       has_ended: notes.has(`end ${id}`),
       end_causes: own.map(({ end_cause }) => end_cause),
       outcomes: own.map(({ outcome }) => outcome),
-      decided_at: decided.get(id) ?? own[0]?.ended_at ?? null,
+      decided_at: decision ?? own[0]?.ended_at ?? null,
     };
   });
 }
@@ -255,17 +274,17 @@ function notesOf(witness: string): Map<string, number> {
   return notes;
 }
 
-/** The time to detect of each sickness, p50 and longest. */
+/** The time to detect (of a harness that is gone: to settle) of each sickness, p50 and longest. */
 function byShape(watched: readonly Watched[], suspensions: readonly Suspension[]): Record<string, string> {
   const said: Record<string, string> = {};
   for (const shape of SICK) {
-    const { detect_ms } = judgeWatch(
+    const { detect_ms, settle_ms } = judgeWatch(
       watched.filter((each) => each.shape === shape),
       suspensions,
       MARGIN_MS,
     );
-    if (detect_ms.length > 0)
-      said[shape] = `${Math.round(percentile(detect_ms, 50))}/${Math.round(detect_ms.at(-1) ?? 0)} ms`;
+    const times = [...detect_ms, ...settle_ms];
+    if (times.length > 0) said[shape] = `${percentile(times, 50)}/${times.at(-1)} ms`;
   }
   return said;
 }

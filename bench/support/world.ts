@@ -13,8 +13,10 @@ import type { Store } from '../../src/store/store.ts';
 import { type Claim, claimTurn, takeLease } from '../../src/store/turn.ts';
 import { ring } from '../../src/supervisor/ensure.ts';
 import { systemClock } from '../../src/sys/clock.ts';
+import { isFlocked } from '../../src/sys/flock.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
 import { isGone } from '../../src/sys/identity.ts';
+import { readPidLock } from '../../src/sys/pid-file.ts';
 import { until } from './measure.ts';
 
 export const ROOT = resolve(import.meta.dir, '../..');
@@ -34,6 +36,8 @@ export interface World {
   open: (durability: 'full' | 'normal') => Promise<Store>;
   /** Starts a supervisor as a child of ours; its pid. */
   supervise: () => Promise<number>;
+  /** The pid of the watchdog that the supervisor has started; null while there is none. */
+  watchdog: () => number | null;
   close: () => Promise<void>;
 }
 
@@ -84,12 +88,14 @@ export async function openWorld(config: (dir: string) => unknown = () => ({})): 
       await until('the supervisor', async () => ring(home, 'status'));
       return child.pid;
     },
+    watchdog: () => watchdogOf(home),
     close: async () => {
       open_worlds.delete(world);
       for (const child of supervisors.splice(0)) {
         child.kill('SIGTERM');
         await child.exited;
       }
+      await endWatchdog(home);
       await endTurns(store);
       for (const close of closers.splice(0)) close();
       rmSync(dir, { recursive: true, force: true });
@@ -107,6 +113,19 @@ export async function closeWorlds(): Promise<void> {
 function startSupervisor({ env, dir, repo }: World): Bun.Subprocess {
   const log = Bun.file(join(dir, 'supervisor.log'));
   return Bun.spawn([DROVER, 'up', '--foreground'], { env, cwd: repo, stdio: ['ignore', log, log] });
+}
+
+function watchdogOf(home: string): number | null {
+  const lock = homePaths.lock(home, 'watchdog');
+  return isFlocked(lock) ? (readPidLock(lock)?.pid ?? null) : null;
+}
+
+/** It would notice within seconds that the supervisor has gone, and be in the way of the next bench until then. */
+async function endWatchdog(home: string): Promise<void> {
+  const pid = watchdogOf(home);
+  if (pid === null) return;
+  process.kill(pid, 'SIGTERM');
+  await until('the watchdog to end', () => (watchdogOf(home) === null ? true : null));
 }
 
 /** The supervisor leaves running turns alone; here they end with it. Each launcher leads a process group of its own. */
@@ -130,6 +149,7 @@ export async function queueSession(world: World, draft: Partial<NewSession>): Pr
       ...{ id: newId('agent'), name: nameFor(role, task), role, harness: 'stamp', task, project: 'bench' },
       ...{ task_group: 'general', profile_name: null, profile_json: null, model: null, repo_root: world.repo },
       ...{ working_dir: world.repo, branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null },
+      is_persistent: 0,
       ...{ recovered_from: null, native_session_id: null, worktree_path: null, max_turns: null, timeout_ms: null },
       prompt_version: null,
       pool: draft.harness ?? 'stamp',

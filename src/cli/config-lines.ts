@@ -9,6 +9,8 @@ import type { FileIssue } from '../session/config.ts';
  */
 export function withLines(error: AppError): AppError {
   const issues = (error.details.data?.issues ?? []) as FileIssue[];
+  // Nothing to look for, and then the error's own words are all there is.
+  if (issues.length === 0) return error;
   const located = issues.flatMap((issue) => locate(issue));
   const unique = [...new Map(located.map((issue) => [`${issue.file}:${issue.line}:${issue.message}`, issue])).values()];
   const lines = unique.map(

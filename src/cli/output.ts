@@ -12,10 +12,19 @@ function outward(value: unknown): unknown {
       .filter(([key]) => key !== 'token_hash')
       .map(([key, inner]) =>
         (key.endsWith('_at') || key === 'at') && typeof inner === 'number'
-          ? [key, new Date(inner).toISOString()]
+          ? [key, isInstant(inner) ? instantText(inner) : inner]
           : [key, outward(inner)],
       ),
   );
+}
+
+function isInstant(ms: number): boolean {
+  return !Number.isNaN(new Date(ms).getTime());
+}
+
+/** Wall ms as ISO-8601 UTC; one that no `Date` holds stays the number it is. */
+export function instantText(ms: number): string {
+  return isInstant(ms) ? new Date(ms).toISOString() : String(ms);
 }
 
 let isAnswered = false;

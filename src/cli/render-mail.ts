@@ -1,5 +1,5 @@
 import { type MailRow, OPERATOR } from '../model/mail.ts';
-import { age, clip, paint, safe, table } from './output.ts';
+import { age, clip, instantText, paint, safe, table } from './output.ts';
 
 /** Where a mail is on its way. A session reads only by its turns, the operator by `drover mail read`. */
 export function mailState(row: MailRow): string {
@@ -37,7 +37,7 @@ export function renderMail(row: MailRow): string {
     ['To', row.to_name],
     ['Subject', row.subject],
     ['Type', `${row.type}, ${row.priority}`],
-    ['Sent', new Date(row.created_at).toISOString()],
+    ['Sent', instantText(row.created_at)],
     ['State', mailState(row)],
     ['Id', row.id],
     ...(row.reply_to === null ? [] : [['Answers', row.reply_to]]),

@@ -1,6 +1,6 @@
-import type { PoolRow } from '../model/pool.ts';
+import { type PoolRow, parkedReasonOf } from '../model/pool.ts';
 import type { SessionRow, SessionState } from '../model/session.ts';
-import { age, paint, type Style } from './output.ts';
+import { age, paint, type Style, safe } from './output.ts';
 import { opensText } from './render-pool.ts';
 
 const STYLES: Record<SessionState, Style> = {
@@ -26,8 +26,10 @@ type Facts = Pick<SessionRow, 'state' | 'parked_reason' | 'parked_pool' | 'resum
 export function reason(row: Facts, now: number, pools: readonly PoolRow[] = []): string {
   if (row.state === 'parked') {
     const pool = pools.find(({ name }) => name === row.parked_pool);
-    if (pool !== undefined) return `${row.parked_reason}, pool ${pool.name} ${opensText(pool, now)}`;
-    if (row.parked_pool !== null) return `${row.parked_reason}, pool ${row.parked_pool}`;
+    if (pool !== undefined && pool.blocked_at !== null)
+      return `${parkedReasonOf(pool.reason)}, pool ${safe(pool.name)} ${opensText(pool, now)}`;
+    if (pool !== undefined) return `${row.parked_reason}, pool ${safe(pool.name)} ${opensText(pool, now)}`;
+    if (row.parked_pool !== null) return `${row.parked_reason}, pool ${safe(row.parked_pool)}`;
     const until = row.resume_at === null ? '' : `, resumes in ${age(row.resume_at - now)}`;
     return `${row.parked_reason}${until}`;
   }

@@ -4,7 +4,7 @@ import { profileOf, type SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import type { VerdictRow } from '../model/verdict.ts';
 import type { StateLogRow } from '../store/event.ts';
-import { age, clip, dollars, megabytes, paint, safe, table, tokens } from './output.ts';
+import { age, clip, dollars, instantText, megabytes, paint, safe, table, tokens } from './output.ts';
 import { poolText } from './render-pool.ts';
 import { describe, paintState, reason } from './render-session.ts';
 
@@ -52,12 +52,12 @@ function fields({ session: row, turns, children, parent, pool, files }: SessionF
     ['Session', `${paint('bold', safe(row.name))}  ${row.id}`],
     ['Task', clip(row.task, 160)],
     ['Role', row.prompt_version ?? row.role],
-    ['Harness', row.native_session_id === null ? row.harness : `${row.harness}  ${safe(row.native_session_id)}`],
+    ['Harness', safe(row.native_session_id === null ? row.harness : `${row.harness}  ${row.native_session_id}`)],
     ['State', `${paintState(row.state)}${why === '' ? '' : ` (${safe(why)})`}`],
     ['Evidence', row.parked_evidence === null ? null : clip(row.parked_evidence, 160)],
     ['Pool', poolLine(row, pool, now)],
-    ['Profile', row.profile_name],
-    ['Model', row.model ?? profile?.model ?? null],
+    ['Profile', row.profile_name === null ? null : safe(row.profile_name)],
+    ['Model', safe(row.model ?? profile?.model ?? '')],
     ['Permissions', profile?.permission_mode ?? null],
     ['Token budget', profile?.token_budget ? tokens(profile.token_budget) : null],
     ['Cost budget', profile?.max_budget_usd ? `$${profile.max_budget_usd.toFixed(4)}` : null],
@@ -191,5 +191,7 @@ function verdictBlock(verdicts: readonly VerdictRow[], now: number): string {
 /** `2026-01-31 08:00:00Z (12s ago)`; null when it has not happened. */
 function when(at: number | null, now: number): string | null {
   if (at === null) return null;
-  return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')}Z (${age(now - at)} ago)`;
+  return `${instantText(at)
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z')} (${age(now - at)} ago)`;
 }

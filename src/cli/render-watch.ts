@@ -20,21 +20,24 @@ export function actText(act: WatchAct, level: number): string {
 }
 
 /** One look for people. */
-export function renderReport(report: TickReport, acted: boolean): string {
+export function renderReport(report: TickReport, is_watched: boolean): string {
   const { watched, looked, left, took_ms, disk_free_bytes, findings, failures } = report;
   const disk = disk_free_bytes === null ? '' : `, ${megabytes(disk_free_bytes)} of disk left`;
   const lines = [
     `${watched} turns in flight, ${looked} looked at closely${left > 0 ? `, ${left} left for the next look` : ''}, ${took_ms} ms${disk}`,
   ];
-  if (!acted) lines.push(paint('dim', 'a watchdog is at work and acts on its own; this was only a look'));
+  const actor = is_watched
+    ? 'a watchdog is at work and acts on its own'
+    : 'no watchdog is at work: `drover watch` acts';
+  lines.push(paint('dim', `this was only a look; ${actor}`));
   if (findings.length === 0) lines.push('all are well');
   else {
-    const header = ['NAME', 'TURN', 'HEALTH', acted ? 'ACT' : 'WOULD', 'EVIDENCE'].map((cell) => paint('dim', cell));
+    const header = ['NAME', 'TURN', 'HEALTH', 'WOULD', 'EVIDENCE'].map((cell) => paint('dim', cell));
     const rows = findings.map((found) => [
       paint('bold', safe(found.name)),
       String(found.turn),
       healthText(found.health, found.cause),
-      `${actText(found.act, found.level)}${found.landed ? '' : ' (somebody was first)'}`,
+      actText(found.act, found.level),
       safe(found.evidence),
     ]);
     lines.push('', table([header, ...rows]));

@@ -2,7 +2,7 @@ import type { VerdictRow } from '../model/verdict.ts';
 import { listStateLog, type StateLogRow } from '../store/event.ts';
 import { listVerdicts } from '../store/verdict.ts';
 import type { Context } from './context.ts';
-import { paint, printJson, safe } from './output.ts';
+import { instantText, paint, printJson, safe } from './output.ts';
 import { actText, healthText } from './render-watch.ts';
 import { lookUp } from './sessions.ts';
 
@@ -23,7 +23,7 @@ export async function explain(context: Context, wanted: string): Promise<void> {
   ].sort((a, b) => a.at - b.at);
   console.log(`${paint('bold', safe(session.name))}  ${session.id}  ${session.state}`);
   if (verdicts.length === 0) console.log('nothing about it was ever found to be wrong');
-  for (const { at, text } of lines) console.log(`${paint('dim', new Date(at).toISOString())}  ${text}`);
+  for (const { at, text } of lines) console.log(`${paint('dim', instantText(at))}  ${text}`);
 }
 
 function stateLine({ turn, from_state, to_state, event, actor, reason }: StateLogRow): string {

@@ -1,11 +1,13 @@
 import { checkConfig } from '../model/config-schema.ts';
 import { AppError } from '../model/error.ts';
 import type { VerdictRow } from '../model/verdict.ts';
+import type { FileIssue } from '../session/config.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
 import { type Opinion, type OtherLimits, rejudge } from '../watchdog/replay.ts';
 import type { Context } from './context.ts';
-import { paint, printJson, safe, table } from './output.ts';
+import { instantText, paint, printJson, safe, table } from './output.ts';
 import { actText, healthText } from './render-watch.ts';
+import { asVerdict, parsed } from './verdict-schema.ts';
 
 interface Replayed {
   at: number;
@@ -24,7 +26,7 @@ export async function replay(context: Context, file: string, config: string | un
   if (context.globals.json) return printJson({ verdicts: all, differing });
   const header = ['AT', 'TURN', 'RECORDED', 'ACT', '', 'NOW', 'ACT', 'EVIDENCE'].map((cell) => paint('dim', cell));
   const rows = all.map(({ at, turn, recorded, replayed, differs }) => [
-    new Date(at).toISOString(),
+    instantText(at),
     String(turn),
     healthText(recorded.health, recorded.cause),
     actText(recorded.act, recorded.level),
@@ -57,8 +59,9 @@ function rowsIn(file: string): VerdictRow[] {
           .map(parsed)
       : listIn(whole);
   return values.map((value, i) => {
-    if (isVerdict(value)) return { ...value, at: typeof value.at === 'string' ? Date.parse(value.at) : value.at };
-    throw new AppError('usage', 'not_verdicts', `${file}: entry ${i + 1} is no verdict.`, {
+    const row = asVerdict(value);
+    if (typeof row !== 'string') return row;
+    throw new AppError('usage', 'not_verdicts', `${file}: entry ${i + 1} is no verdict: ${row}.`, {
       hint: 'Give it what `drover watch explain SESSION --json` prints.',
     });
   });
@@ -70,36 +73,26 @@ function listIn(value: unknown): unknown[] {
   return Array.isArray(verdicts) ? verdicts : [value];
 }
 
-function isVerdict(value: unknown): value is VerdictRow {
-  const { judged_by, facts_json, limits_json } = (value ?? {}) as Partial<Record<keyof VerdictRow, unknown>>;
-  const isJudge = judged_by === 'supervisor' || judged_by === 'watchdog';
-  return isJudge && [facts_json, limits_json].every((text) => typeof text === 'string' && parsed(text) !== undefined);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
 function limitsIn(file: string): OtherLimits {
+  const text = textOf(file);
   let raw: unknown;
   try {
-    raw = Bun.YAML.parse(textOf(file));
+    raw = Bun.YAML.parse(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new AppError('usage', 'config_invalid', `${file}: ${error.message}`);
+    throw unusable([{ file, path: [], message: error.message }]);
   }
   const checked = checkConfig(raw, 'user');
-  const [first] = checked.issues;
-  if (first !== undefined)
-    throw new AppError('usage', 'config_invalid', `${file}: ${first.path.join('.')}: ${first.message}`);
+  if (checked.issues.length > 0) throw unusable(checked.issues.map((issue) => ({ file, ...issue })));
   const given = <T extends object>(keys: T | undefined) =>
     Object.fromEntries(Object.entries(keys ?? {}).filter(([, value]) => value !== undefined)) as T;
   return { turn: given(checked.file?.turn), watchdog: given(checked.file?.watchdog) } as OtherLimits;
+}
+
+/** The lines are added where it is told. */
+function unusable(issues: FileIssue[]): AppError {
+  const told = issues.map(({ file, path, message }) => `${file}: ${[...path, message].join(': ')}`);
+  return new AppError('usage', 'config_invalid', told.join('\n'), { data: { issues } });
 }
 
 function textOf(file: string): string {

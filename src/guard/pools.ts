@@ -1,5 +1,6 @@
 import { AppError } from '../model/error.ts';
 import type { PoolRow, PoolWord } from '../model/pool.ts';
+import { quoted } from '../model/shell.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Caller } from '../session/identity.ts';
 import { demandPerson } from '../session/rights.ts';
@@ -20,7 +21,7 @@ export async function advancePools(deps: Pick<Deps, 'store' | 'config_for'>, now
 
 /**
  * A person blocks or opens a pool, or switches its guard off and on. `configured`: names that only the settings know.
- * Throws `not_allowed` (3) for sessions and `pool_not_found` (4).
+ * Throws `not_allowed` (3) for sessions, `pool_off` (3) for a block that nobody would heed, and `pool_not_found` (4).
  */
 export async function changePool(
   deps: Pick<Deps, 'store' | 'clock'>,
@@ -39,5 +40,11 @@ export async function changePool(
       data: { known },
     });
   }
-  return setPool(deps.store, name, word, now);
+  const move = await setPool(deps.store, name, word, now);
+  if (word.type !== 'block' || move.after.state !== 'off') return move;
+  throw new AppError('refused', 'pool_off', `The guard of the pool ${JSON.stringify(name)} is off.`, {
+    hint: `Nothing of it is held back. Switch it on first: drover pools on ${quoted(name)}`,
+    preserved: 'nothing was changed',
+    recovery_commands: [`drover pools on ${quoted(name)}`],
+  });
 }

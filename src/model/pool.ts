@@ -15,7 +15,7 @@ export interface PoolRow {
   state: PoolState;
   /** A limit's kind, or `operator`. */
   reason: string | null;
-  /** The limit as it was told, JSON. */
+  /** The limit as it was told, and what a person said of it (`PersonsWord`), JSON. */
   evidence: string | null;
   blocked_at: number | null;
   opens_at: number | null;
@@ -50,8 +50,30 @@ export type PoolEvent =
   | { type: 'probe_lost' }
   | PoolWord;
 
+/** Nothing starts before `opens_at` (null: before `release`). */
+export interface BlockWord {
+  type: 'block';
+  opens_at: number | null;
+  text: string;
+}
+
 /** What a person may say of a pool. */
-export type PoolWord = { type: 'block'; opens_at: number | null; text: string } | { type: 'release' | 'off' | 'on' };
+export type PoolWord = BlockWord | { type: 'release' | 'off' | 'on' };
+
+/** The part of a pool's evidence that is a person's; `until` null: until `release`. */
+interface PersonsWord {
+  by: 'operator';
+  text: string;
+  until: number | null;
+}
+
+/** A person's block that still stands, whatever else holds the pool beside it; null: none. */
+export function personOf({ evidence }: PoolRow, now: number): PersonsWord | null {
+  if (evidence === null) return null;
+  const { by, text, until } = JSON.parse(evidence) as Partial<PersonsWord>;
+  if (by !== 'operator' || text === undefined || until === undefined) return null;
+  return until === null || until > now ? { by, text, until } : null;
+}
 
 /** A pool that nobody has said anything of. */
 export function newPool(name: string, now: number): PoolRow {

@@ -118,6 +118,8 @@ export interface SessionRow {
   parent_id: string | null;
   depth: number;
   run_id: string | null;
+  /** Its role lives on until it is stopped, as the page said when the session was made (O-49). */
+  is_persistent: number;
   recovered_from: string | null;
   native_session_id: string | null;
   /** Number of the newest turn claimed; 0 before the first. It is the fence of every settle. */

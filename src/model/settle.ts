@@ -1,4 +1,5 @@
 import type { Limit } from './harness.ts';
+import { boundedWait, doubledWait, GUESS_CAP_MS, toldWait } from './limit-wait.ts';
 import { type PoolRow, parkedReasonOf } from './pool.ts';
 import type { ParkedReason, SessionEvent } from './session.ts';
 import { isSuccess, type OutcomeVerdict } from './turn.ts';
@@ -112,22 +113,16 @@ function settleByPool(facts: SettleFacts, pool: PoolRow): Settlement {
   return { ...kept, parked_reason: parkedReasonOf(reason), resume_at: at + Math.ceil(facts.spread_ms) };
 }
 
+/** First guesses of a session that waits for itself. */
 const LIMIT_WAIT_MS = 15 * 60_000;
 const RATE_WAIT_MS = 60_000;
-const GUESS_CAP_MS = 2 * 3_600_000;
-/** The longest window of a plan is a week; an instant beyond it is a misreading, and waiting for it would be for ever. */
-const MAX_WAIT_MS = 8 * 86_400_000;
 
+/** Without a pool that decides: the session waits for itself. Guesses double, so a night costs a handful of tries. */
 function settleLimited(facts: SettleFacts, reason: string): Settlement {
-  const limit = facts.limit;
+  const { limit, now } = facts;
   const isUsage = limit?.kind === 'usage_limit' || limit?.kind === 'quota_unknown';
-  // Nobody said for how long: each further refusal in a row doubles the wait, so a night costs a handful of tries.
-  const guess = Math.min(
-    (isUsage ? LIMIT_WAIT_MS : RATE_WAIT_MS) * 2 ** Math.min(facts.limited_in_row, 12),
-    GUESS_CAP_MS,
-  );
-  const wait = limit?.retry_after_ms ?? guess;
-  const until = limit?.resets_at == null ? wait : limit.resets_at - facts.now;
+  const told = limit === null ? null : toldWait(limit, now);
+  const wait = told ?? doubledWait(isUsage ? LIMIT_WAIT_MS : RATE_WAIT_MS, facts.limited_in_row, GUESS_CAP_MS);
   return {
     ...BASE,
     event: 'park',
@@ -135,7 +130,7 @@ function settleLimited(facts: SettleFacts, reason: string): Settlement {
     mail: 'release',
     attempt: facts.attempt,
     parked_reason: isUsage ? 'usage_limit' : 'rate_limit',
-    resume_at: facts.now + Math.min(Math.max(Math.ceil(until), 1000), MAX_WAIT_MS),
+    resume_at: now + boundedWait(wait),
   };
 }
 

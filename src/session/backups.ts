@@ -1,4 +1,5 @@
 import { homePaths } from '../model/home.ts';
+import { quoted } from '../model/shell.ts';
 import { listFiles } from '../sys/directory.ts';
 
 /** How many copies of the database are kept. */
@@ -33,10 +34,6 @@ export function listBackups(home: string): BackupFile[] {
       return [{ path: `${dir}/${name}`, made_at: Date.UTC(year, month - 1, day, hour, minute, second) }];
     })
     .sort((a, b) => b.made_at - a.made_at);
-}
-
-function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
 /**

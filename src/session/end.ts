@@ -1,4 +1,5 @@
 import { findHarness } from '../harness/registry.ts';
+import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import type { Harness } from '../model/harness.ts';
 import { terminalMailOf } from '../model/role.ts';
@@ -6,6 +7,8 @@ import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
 import { endSession, type Settled, settleTurn } from '../store/settle.ts';
+import type { VerdictDraft } from '../store/verdict.ts';
+import { fileSize } from '../sys/directory.ts';
 import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type KillResult, killTree, uptimeMs } from '../sys/tree.ts';
@@ -17,7 +20,7 @@ import { contractHint } from './turn.ts';
 const STDERR_TAIL = 16 * 1024;
 
 /** The launcher's identity as the row or the turn directory knows it. */
-export function launcherOf(turn: TurnRow): ProcessId | null {
+export function launcherOf(turn: Pick<TurnRow, 'pid' | 'pid_start_time' | 'boot_id' | 'dir'>): ProcessId | null {
   if (turn.pid !== null && turn.pid_start_time !== null && turn.boot_id !== null) {
     return { pid: turn.pid, start_time: turn.pid_start_time, boot_id: turn.boot_id };
   }
@@ -51,7 +54,8 @@ export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tre
   const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
   const terminal = terminalMailOf(role, session.parent_id !== null);
   const exit = readExit(turn.dir);
-  const harness = knownHarness(session, () => findHarness(session.harness, config.harness_runners));
+  const now = deps.clock.now();
+  const harness = knownHarness(() => findHarness(session.harness, config.harness_runners));
   return settleTurn(deps.store, {
     session_id: session.id,
     turn: turn.turn,
@@ -59,6 +63,7 @@ export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tre
     tree_empty: tree.proven_empty,
     survivors: tree.survivors.length,
     leftovers: tree.leftovers,
+    loss: exit === null && tree.killed.length > 0 ? lossOf({ session, turn, tree, harness, config, now }) : null,
     exit_events:
       harness?.at_exit({ code: exit?.code ?? null, signal: exit?.signal ?? null, stderr_tail: stderrTail(turn) }) ?? [],
     has_contract: terminal.length > 0,
@@ -69,8 +74,39 @@ export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tre
     backoff_cap_ms: config.turn.backoff_cap_ms,
     limits: config.limits,
     random: Math.random(),
-    now: deps.clock.now(),
+    now,
   });
+}
+
+interface Loss {
+  session: SessionRow;
+  turn: TurnRow;
+  tree: TreeEnd;
+  harness: Harness | null;
+  config: Config;
+  now: number;
+}
+
+/**
+ * The record of an end that no timer and no watchdog decided: the process vanished without a status, and what it had
+ * started was still there and was ended. The facts are those of the turn's timers, and how many processes it took.
+ */
+function lossOf({ session, turn, tree, harness, config, now }: Loss): VerdictDraft {
+  const { stdout, stderr } = turnFiles(turn.dir);
+  const { started_at, first_event_at, last_event_at, result_at, tools_open, end_cause } = turn;
+  const facts = {
+    ...{ process: 'gone', started_at, first_event_at, last_event_at, result_at, tools_open, end_cause },
+    timeout_ms: session.timeout_ms,
+    early_first_event: harness?.bits.early_first_event ?? false,
+    log_bytes: fileSize(stdout) + fileSize(stderr),
+    ...{ awake_since: 0, killed: tree.killed.length, survivors: tree.survivors.length },
+  };
+  const left = tree.killed.length === 1 ? 'one process' : `${tree.killed.length} processes`;
+  return {
+    ...{ session_id: session.id, turn: turn.turn, judged_by: 'supervisor', tier: 0, health: 'dead', cause: null },
+    ...{ act: 'end', level: 0, evidence: `it vanished without an exit status; ${left} it had started had to be ended` },
+    ...{ facts_json: JSON.stringify(facts), limits_json: JSON.stringify({ turn: config.turn }), at: now },
+  };
 }
 
 /** Ends a session that cannot go on for a reason outside of its turns; an open turn is marked to be ended. */
@@ -87,7 +123,7 @@ export async function failSession(deps: Deps, row: SessionRow, reason: string): 
 }
 
 /** A custom harness may have left the config while its turn ran; the turn is settled without its adapter then. */
-export function knownHarness(_session: SessionRow, find: () => Harness): Harness | null {
+export function knownHarness(find: () => Harness): Harness | null {
   try {
     return find();
   } catch (error) {
@@ -96,6 +132,12 @@ export function knownHarness(_session: SessionRow, find: () => Harness): Harness
   }
 }
 
+/** '' also when the harness has closed the file to us: that must not keep its turn from being settled. */
 function stderrTail(turn: TurnRow): string {
-  return tailBytes(turnFiles(turn.dir).stderr, STDERR_TAIL).toString('utf8');
+  try {
+    return tailBytes(turnFiles(turn.dir).stderr, STDERR_TAIL).toString('utf8');
+  } catch (error) {
+    if (error instanceof AppError && (error.kind === 'refused' || error.kind === 'failed')) return '';
+    throw error;
+  }
 }

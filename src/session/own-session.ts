@@ -41,7 +41,7 @@ export function ownSession(deps: Deps, config: Config, wanted: OwnSession): Slin
       ...{ task_group: 'watchdog', profile_name: null, profile_json: null, model, repo_root: desk, working_dir: desk },
       ...{ branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null, recovered_from: null },
       ...{ native_session_id: null, worktree_path: null, max_turns, timeout_ms, prompt_version: role.version },
-      pool: harness.id,
+      ...{ is_persistent: role.is_persistent ? 1 : 0, pool: harness.id },
     },
     brief: {
       ...{ from_name: SYSTEM, from_id: null, type: 'task', priority: 'normal', subject: 'Your task' },
@@ -67,8 +67,12 @@ function ownHarness(deps: Pick<Deps, 'env' | 'package_dir'>, config: Config, wan
 /** Places beside those of `max_live_sessions`: who looks after the others must not wait for one of them to end. */
 const OWN_SLOTS = 4;
 
+/** Where drover's own sessions sit: what they have for a repository. */
+export function ownDesks(home: string): string[] {
+  return [homePaths.desk(home, 'triage'), homePaths.desk(home, 'patrol')];
+}
+
 /** How many turns may be in flight when one of this session starts. */
 export function slotsFor(home: string, { repo_root }: Pick<SessionRow, 'repo_root'>, config: Config): number {
-  const isOwn = repo_root === homePaths.desk(home, 'triage') || repo_root === homePaths.desk(home, 'patrol');
-  return config.max_live_sessions + (isOwn ? OWN_SLOTS : 0);
+  return config.max_live_sessions + (ownDesks(home).includes(repo_root) ? OWN_SLOTS : 0);
 }

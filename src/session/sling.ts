@@ -81,6 +81,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       parent_id: parent?.id ?? null,
       depth,
       run_id: parent?.run_id ?? null,
+      is_persistent: role.is_persistent ? 1 : 0,
       recovered_from: null,
       native_session_id: null,
       worktree_path: null,

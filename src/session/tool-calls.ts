@@ -4,7 +4,7 @@ import type { EventRow } from '../model/event.ts';
 import { EVENT_TEXT_LIMIT } from '../model/harness.ts';
 import { cutOf } from '../store/event-data.ts';
 import type { Store } from '../store/store.ts';
-import { recentToolEvents } from '../store/watched.ts';
+import { recentToolEvents, textAfter, toolPart } from '../store/watched.ts';
 import { readFrom } from '../sys/tail.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 
@@ -21,41 +21,77 @@ interface ToolData {
   is_error?: boolean;
 }
 
+/** Texts by which calls are told apart: equal texts are equal calls. Null is one that equals none. */
+export interface AnsweredCall {
+  /** Tool and input. */
+  use: string | null;
+  /** Tool, input and answer. */
+  whole: string | null;
+  /** What its two rows say (`toolPart`). */
+  parts: readonly string[];
+  answered_at: number;
+}
+
+/** What a turn has done lately. */
+export interface RecentCalls {
+  /** Oldest first. */
+  answered: AnsweredCall[];
+  /** The calls that wait for an answer, by tool and input, oldest first. */
+  open: (string | null)[];
+  /** The newest tool event; 0: there is none. */
+  seq: number;
+  /** Characters of text since. */
+  said: number;
+}
+
 interface Call {
   id: string | null;
+  use: string | null;
   parts: string[];
-  isAnswered: boolean;
-  isComparable: boolean;
+  /** null: it waits for its answer. */
+  answer: { text: string | null; at: number } | null;
 }
 
 /**
- * The newest answered tool calls of a turn, oldest first, each as one text for its tool, input and answer; equal texts are
- * equal calls. A call whose full text is not known (its line is gone, or too long) is null: it equals none. Not `exact`:
- * long texts are told apart by their heads alone, which is cheap and finds every repetition, and some that are none.
+ * The newest tool calls of a turn and what it has said since. A text that is not known whole (its line is gone, or too
+ * long) makes its call equal to none. Not `exact`: long texts are told apart by their heads alone, which is cheap and finds
+ * every repetition, and some that are none.
  */
 export async function recentCalls(
   store: Store,
   turn: { session_id: string; turn: number; dir: string },
   { count, exact }: { count: number; exact: boolean },
-): Promise<(string | null)[]> {
+): Promise<RecentCalls> {
   const calls: Call[] = [];
-  for (const row of await recentToolEvents(store, turn, 2 * (count + OPEN_CALLS))) {
+  const rows = await recentToolEvents(store, turn, 2 * (count + OPEN_CALLS));
+  for (const row of rows) {
     const data = JSON.parse(row.data_json) as ToolData;
     const part = row.type === 'tool_use' ? [data.tool, data.input] : [data.is_error, data.output];
     const whole = exact ? wholeText(turn.dir, row, part) : JSON.stringify(part);
     if (row.type === 'tool_use') {
-      calls.push({ id: data.tool_id ?? null, parts: [whole ?? ''], isAnswered: false, isComparable: whole !== null });
+      calls.push({ id: data.tool_id ?? null, use: whole, parts: [toolPart(row)], answer: null });
       continue;
     }
     // Without an id the answer is that of the oldest call that waits for one.
-    const call = calls.find((each) => !each.isAnswered && (data.tool_id == null || each.id === data.tool_id));
+    const call = calls.find((each) => each.answer === null && (data.tool_id == null || each.id === data.tool_id));
     if (call === undefined) continue;
-    call.parts.push(whole ?? '');
-    call.isAnswered = true;
-    call.isComparable &&= whole !== null;
+    call.parts.push(toolPart(row));
+    call.answer = { text: whole, at: row.at };
   }
-  const answered = calls.filter((call) => call.isAnswered).slice(-count);
-  return answered.map((call) => (call.isComparable ? digest(call.parts.join('\0')) : null));
+  const seq = rows.at(-1)?.seq ?? 0;
+  return {
+    answered: calls.flatMap(answeredCall).slice(-count),
+    open: calls.flatMap(({ use, answer }) => (answer === null ? [use === null ? null : digest(use)] : [])),
+    seq,
+    said: await textAfter(store, { session_id: turn.session_id, turn: turn.turn, seq }),
+  };
+}
+
+function answeredCall({ use, parts, answer }: Call): AnsweredCall[] {
+  if (answer === null) return [];
+  const isKnown = use !== null && answer.text !== null;
+  const whole = isKnown ? digest(`${use}\0${answer.text}`) : null;
+  return [{ use: use === null ? null : digest(use), whole, parts, answered_at: answer.at }];
 }
 
 /** One text that identifies what a row says; null when only a part of it is known. */

@@ -2,6 +2,7 @@ import { AppError } from '../model/error.ts';
 import type { MailRow } from '../model/mail.ts';
 import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
+import { quoted } from '../model/shell.ts';
 import type { EndCause } from '../model/turn.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
 import { checkSuccession } from './new-session.ts';
@@ -126,9 +127,9 @@ function tryPool(tx: Tx, session: SessionRow, name: string, now: number): void {
   const probe = readSession(tx, before.probe_id ?? '');
   const who = probe === null ? 'Another session' : `${probe.name} (${probe.id})`;
   throw new AppError('refused', 'pool_probing', `${who} is trying the pool ${name} just now.`, {
-    hint: `Wait for it, or open the pool for everybody: drover pools release ${name}`,
+    hint: `Wait for it, or open the pool for everybody: drover pools release ${quoted(name)}`,
     preserved: 'nothing was changed',
-    recovery_commands: ['drover pools', `drover pools release ${name}`],
+    recovery_commands: ['drover pools', `drover pools release ${quoted(name)}`],
   });
 }
 

@@ -2,6 +2,7 @@ import { mayStart } from '../model/pool.ts';
 import type { VerdictRow } from '../model/verdict.ts';
 import { insertMail } from './mail.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
+import { tellOperatorIn } from './operator-mail.ts';
 import { readPool } from './pool.ts';
 import type { Store, Tx } from './store.ts';
 
@@ -12,6 +13,8 @@ interface LastDigest {
   sent_at: number | null;
   /** No turn has read it yet. */
   is_waiting: boolean;
+  /** Patrols in a row that ended without having read theirs. */
+  failed: number;
 }
 
 /** What the patrol has not been told yet. */
@@ -43,7 +46,17 @@ function lastDigest(tx: Tx, desk: string): LastDigest {
        AND (m.read_at IS NOT NULL OR s.ended_at IS NULL)`,
     { desk },
   );
-  return { until: told?.until ?? 0, sent_at: last?.sent_at ?? null, is_waiting: last?.is_waiting === 1 };
+  const failed = tx.get<{ n: number }>(
+    `SELECT count(DISTINCT s.id) AS n ${DIGESTS} AND m.read_at IS NULL AND s.ended_at IS NOT NULL
+       AND m.seq > (SELECT coalesce(max(m.seq), 0) ${DIGESTS} AND m.read_at IS NOT NULL)`,
+    { desk },
+  );
+  return {
+    until: told?.until ?? 0,
+    sent_at: last?.sent_at ?? null,
+    is_waiting: last?.is_waiting === 1,
+    failed: failed?.n ?? 0,
+  };
 }
 
 /** Sessions of drover's own are not looked after: a patrol that is woken by itself would never rest. */
@@ -103,9 +116,17 @@ export async function digestOf(
   );
 }
 
+const FAILING = {
+  subject: 'The patrol does not work',
+  body: 'Several patrols in a row ended without having read what they were told. It is tried again, ever more rarely. `drover status --all` shows them, `drover logs <id>` what went wrong; its harness is watchdog.patrol_harness of your config.',
+};
+
+/** After so many patrols in a row that read nothing, a person is told. */
+const FAILED_TOLD = 3;
+
 /**
- * Tells the patrol, and starts one when none lives, in one transaction. False: somebody has told it meanwhile, or its
- * pool is shut.
+ * Tells the patrol, and starts one when none lives, in one transaction; once in a row of patrols that read nothing the
+ * operator as well. False: somebody has told it meanwhile, or its pool is shut.
  */
 export async function sendDigest(
   store: Store,
@@ -130,6 +151,8 @@ export async function sendDigest(
       },
       now,
     );
+    // Until this one has ended there are no more of them, and afterwards it is one of them: this is said once.
+    if (last.failed === FAILED_TOLD) tellOperatorIn(tx, FAILING, now);
     return true;
   });
 }

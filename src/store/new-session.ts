@@ -25,6 +25,7 @@ export type NewSession = Pick<
   | 'parent_id'
   | 'depth'
   | 'run_id'
+  | 'is_persistent'
   | 'recovered_from'
   | 'native_session_id'
   | 'worktree_path'
@@ -52,6 +53,7 @@ const NEW_COLUMNS: readonly (keyof NewSession)[] = [
   'parent_id',
   'depth',
   'run_id',
+  'is_persistent',
   'recovered_from',
   'native_session_id',
   'worktree_path',

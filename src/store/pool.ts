@@ -1,9 +1,9 @@
 import type { Limit } from '../model/harness.ts';
-import { OPERATOR, SYSTEM } from '../model/mail.ts';
 import { mayStart, newPool, type PoolEvent, type PoolLimits, type PoolRow } from '../model/pool.ts';
 import { poolAfter } from '../model/pool-after.ts';
+import { quoted } from '../model/shell.ts';
 import { appendEvent } from './event.ts';
-import { insertMail } from './mail.ts';
+import { tellOperatorIn } from './operator-mail.ts';
 import type { Store, Tx } from './store.ts';
 
 const COLUMNS: readonly (keyof PoolRow)[] = [
@@ -108,7 +108,7 @@ export function strikePool(tx: Tx, { session, turn, limit, limits, random, now }
   const { before, after } = movePool(tx, session.pool, refusal, now);
   if (after.state === 'off') return null;
   if (after.state !== before.state) noteOn(tx, { id: session.id, turn: turn.turn }, after, now);
-  if (after.reason === 'auth' && before.reason !== 'auth') tellOperator(tx, after, limit, now);
+  if (after.reason === 'auth' && before.reason !== 'auth') tellOfLogin(tx, after, limit, now);
   return after;
 }
 
@@ -119,17 +119,13 @@ export function noteOn(tx: Tx, of: { id: string; turn: number }, pool: PoolRow, 
   appendEvent(tx, { session_id: of.id, turn: of.turn, type: 'status', level: 'warning', data, at });
 }
 
-function tellOperator(tx: Tx, pool: PoolRow, limit: Limit, now: number): void {
-  insertMail(
-    tx,
-    {
-      ...{ from_name: SYSTEM, from_id: null, to_name: OPERATOR, to_id: null, type: 'escalation', priority: 'critical' },
-      subject: `The login of pool ${pool.name} is refused; then: drover pools release ${pool.name}`,
-      body: `Every session of the pool ${pool.name} waits, because its provider refuses the login:\n\n${limit.message}\n\nLog in again (or correct the key), then: drover pools release ${pool.name}`,
-      payload_json: JSON.stringify({ pool: pool.name, kind: limit.kind, status: limit.status }),
-    },
-    now,
-  );
+function tellOfLogin(tx: Tx, pool: PoolRow, limit: Limit, now: number): void {
+  const mail = {
+    subject: `The login of pool ${pool.name} is refused; then: drover pools release ${quoted(pool.name)}`,
+    body: `Every session of the pool ${pool.name} waits, because its provider refuses the login:\n\n${limit.message}\n\nLog in again (or correct the key), then: drover pools release ${quoted(pool.name)}`,
+    payload_json: JSON.stringify({ pool: pool.name, kind: limit.kind, status: limit.status }),
+  };
+  tellOperatorIn(tx, mail, now);
 }
 
 /** A turn of the pool ended well. Nothing is written for a pool that is well. */

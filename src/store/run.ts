@@ -1,5 +1,8 @@
 import { AppError } from '../model/error.ts';
 import { NAME, newId } from '../model/id.ts';
+import { MAIL_SUBJECT_LIMIT, OPERATOR, SYSTEM } from '../model/mail.ts';
+import type { SessionRow } from '../model/session.ts';
+import { insertMail } from './mail.ts';
 import type { Store, Tx } from './store.ts';
 
 /**
@@ -12,6 +15,8 @@ export interface RunRow {
   status: 'active' | 'completed' | 'failed';
   started_at: number;
   completed_at: number | null;
+  /** When somebody was told that its sessions have ended (O-72). */
+  notified_at: number | null;
   agent_count: number;
   /** Sessions of it that have not ended. */
   live_count: number;
@@ -147,4 +152,45 @@ export function ensureRun(tx: Tx, wanted: string, now: number, new_id: () => str
     });
   }
   return insertRun(tx, wanted, now, new_id);
+}
+
+const OF_RUN = 'run_id = :id AND is_persistent = 0';
+
+/**
+ * For use inside the transaction in which `ended` became terminal. When it was the last of its active run, persistent
+ * sessions apart, the run's living coordinator, or else the operator, gets one mail. Once per run, whatever is started or
+ * resumed in it later: a single guarded write decides (O-72, I17, CX-52).
+ */
+export function announceRun(tx: Tx, ended: Pick<SessionRow, 'run_id' | 'is_persistent'>, now: number): void {
+  if (ended.run_id === null || ended.is_persistent === 1) return;
+  const run = tx.get<{ id: string; name: string }>(
+    `UPDATE runs SET notified_at = :now WHERE id = :id AND status = 'active' AND notified_at IS NULL
+       AND NOT EXISTS (SELECT 1 FROM sessions WHERE ${OF_RUN} AND ended_at IS NULL) RETURNING id, name`,
+    { id: ended.run_id, now },
+  );
+  if (run === null) return;
+  const states = tx.all<{ state: string; n: number }>(
+    `SELECT state, count(*) AS n FROM sessions WHERE ${OF_RUN} GROUP BY state`,
+    { id: run.id },
+  );
+  const of = (state: string) => states.find((each) => each.state === state)?.n ?? 0;
+  const counts = { completed: of('completed'), zombie: of('zombie'), failed: of('failed'), stopped: of('stopped') };
+  const total = states.reduce((sum, { n }) => sum + n, 0);
+  const parts = Object.entries(counts).map(([state, n]) => `${n} ${state}`);
+  const how = counts.completed === total ? 'have completed' : `have terminated (${parts.join(', ')})`;
+  const to = tx.get<{ id: string; name: string }>(
+    `SELECT id, name FROM sessions WHERE run_id = :id AND role = 'coordinator' AND ended_at IS NULL
+     ORDER BY created_at DESC, id LIMIT 1`,
+    { id: run.id },
+  );
+  insertMail(
+    tx,
+    {
+      ...{ from_name: SYSTEM, from_id: null, to_name: to?.name ?? OPERATOR, to_id: to?.id ?? null },
+      ...{ type: 'status', priority: 'normal', payload_json: JSON.stringify({ run: run.id, total, ...counts }) },
+      subject: `Run ${run.name}: all sessions ${how}`.slice(0, MAIL_SUBJECT_LIMIT),
+      body: `All sessions of the run ${run.name} (${run.id}) ${how}.\n\nWhat they did: drover run show ${run.id}`,
+    },
+    now,
+  );
 }

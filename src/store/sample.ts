@@ -1,3 +1,5 @@
+import type { SessionRow } from '../model/session.ts';
+import type { TurnRow } from '../model/turn.ts';
 import type { Store } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict } from './verdict.ts';
@@ -8,6 +10,20 @@ export interface UsageSample {
   turn: number;
   peak_memory_bytes: number;
   cpu_ms: number;
+}
+
+/** What it takes to measure a turn in flight and to judge it. */
+export type Measurable = Pick<TurnRow, 'session_id' | 'turn' | 'dir' | 'pid' | 'pid_start_time' | 'boot_id'> &
+  Pick<SessionRow, 'name' | 'repo_root'>;
+
+/** The turns in flight, without their long columns: this is asked every few seconds. */
+export async function turnsToMeasure(store: Store): Promise<Measurable[]> {
+  return store.read((tx) =>
+    tx.all<Measurable>(
+      `SELECT t.session_id, t.turn, t.dir, t.pid, t.pid_start_time, t.boot_id, s.name, s.repo_root
+       FROM turns AS t JOIN sessions AS s ON s.id = t.session_id WHERE t.ended_at IS NULL`,
+    ),
+  );
 }
 
 /** Smaller news are not worth a write. */

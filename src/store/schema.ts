@@ -243,6 +243,10 @@ CREATE INDEX pools_with_probe ON pools(probe_id) WHERE probe_id IS NOT NULL;
 const WATCH = `
 ALTER TABLE sessions ADD COLUMN escalated_at INTEGER;
 ALTER TABLE sessions ADD COLUMN escalation_cause TEXT;
+ALTER TABLE sessions ADD COLUMN is_persistent INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET is_persistent = 1 WHERE role IN ('coordinator', 'monitor', 'orchestrator');
+ALTER TABLE runs ADD COLUMN notified_at INTEGER;
+CREATE INDEX live_sessions_by_run ON sessions(run_id) WHERE run_id IS NOT NULL AND ended_at IS NULL;
 ALTER TABLE turns ADD COLUMN peak_memory_bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE turns ADD COLUMN cpu_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE turns ADD COLUMN leftovers INTEGER NOT NULL DEFAULT 0;

@@ -8,9 +8,11 @@ import { appendEvent } from './event.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
 import { praisePool, strikePool } from './pool.ts';
 import { hasLiveChildren, hasOpenQuestion } from './rest.ts';
+import { announceRun } from './run.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 import { OFF_LADDER, transition } from './transition.ts';
+import { appendVerdict, type VerdictDraft } from './verdict.ts';
 
 export interface SettleInput {
   session_id: string;
@@ -20,6 +22,8 @@ export interface SettleInput {
   tree_empty: boolean;
   survivors: number;
   leftovers: number;
+  /** Of a process that vanished and left others behind, which had to be ended; kept when nobody wanted its end. */
+  loss?: VerdictDraft | null;
   /** What the adapter says of the exit as a whole. */
   exit_events: HarnessEvent[];
   /** From the session's role. */
@@ -68,6 +72,7 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
       limit,
     });
     closeTurn(tx, turn, verdict, input);
+    if (input.loss && turn.end_cause === null) appendVerdict(tx, input.loss);
     const settlement = settle({
       verdict,
       saw_event: session.state !== 'booting',
@@ -95,16 +100,8 @@ export async function settleTurn(store: Store, input: SettleInput): Promise<Sett
 }
 
 /** The pool hears how the turn went before the session is judged; what it says then decides (null: nothing). */
-function tellPool(
-  tx: Tx,
-  {
-    session,
-    turn,
-    verdict,
-    limit,
-    input,
-  }: Pick<Ending, 'session' | 'turn' | 'verdict' | 'input'> & { limit: Limit | null },
-): PoolRow | null {
+function tellPool(tx: Tx, of: Omit<Ending, 'settlement'> & { limit: Limit | null }): PoolRow | null {
+  const { session, turn, verdict, limit, input } = of;
   const { limits, random, now } = input;
   if (isSuccess(verdict.outcome)) praisePool(tx, session, turn.started_at, now);
   const isRefused = verdict.outcome === 'limited' || (verdict.outcome === 'refused' && verdict.reason === 'auth');
@@ -186,7 +183,8 @@ interface Ending {
 function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: Ending): boolean {
   const set = {
     attempt: isSuccess(verdict.outcome) ? 0 : settlement.attempt,
-    ...(isSuccess(verdict.outcome) ? OFF_LADDER : {}),
+    // An interruption is a step of the watchdog's ladder; any other end was not its doing, and what follows begins anew.
+    ...(verdict.outcome === 'cancelled' ? {} : OFF_LADDER),
     next_turn_at: settlement.next_turn_at,
     ...(settlement.remind ? { is_reminded: 1 } : {}),
     ...(settlement.event === 'park'
@@ -249,11 +247,12 @@ export interface EndEffects {
 
 /**
  * What goes with every terminal state, in the transaction of its transition (MODEL §2.4): one notification for the
- * parent per death (I15), and a `worker_died` mail when it died rather than finished (O-31, O-32).
+ * parent per death (I15), a `worker_died` mail when it died rather than finished (O-31, O-32), and word of its run's end.
  */
 export function endEffects(tx: Tx, row: SessionRow, effects: EndEffects): void {
   tx.run('UPDATE sessions SET death_no = death_no + 1 WHERE id = :id', { id: row.id });
   answerForTheDead(tx, row, effects.now);
+  announceRun(tx, row, effects.now);
   if (row.parent_id === null) return;
   const parent = readSession(tx, row.parent_id);
   // A parent that was stopped or failed may be resumed, and must learn then what became of its children.

@@ -178,13 +178,30 @@ export async function getTurn(store: Store, session_id: string, turn: number): P
   );
 }
 
+/** How many turns are in flight. */
+export async function turnsInFlight(store: Store): Promise<number> {
+  return store.read(inFlight);
+}
+
+/** Repositories to ask for: these alone, or all but these. */
+export type Places = { only: readonly string[] } | { except: readonly string[] };
+
 /**
  * Sessions that could start a turn now: idle ones with something to read (they hold work already), then the oldest in
  * the queue.
  */
-export async function dispatchable(store: Store, now: number, limit: number): Promise<string[]> {
+export async function dispatchable(
+  store: Store,
+  now: number,
+  limit: number,
+  places: Places = { except: [] },
+): Promise<string[]> {
   return store.read((tx) => {
-    const due = '(s.next_turn_at IS NULL OR s.next_turn_at <= :now)';
+    const [word, roots] = 'only' in places ? ['IN', places.only] : ['NOT IN', places.except];
+    // The plus: few sessions live, and the index by repository would walk through all that ever were there.
+    const place = `+s.repo_root ${word} (SELECT value FROM json_each(:roots))`;
+    const due = `(s.next_turn_at IS NULL OR s.next_turn_at <= :now) AND ${place}`;
+    const params = { now, limit, roots: JSON.stringify(roots) };
     // What `mayStart` says, for many sessions at once.
     const open = `NOT EXISTS (SELECT 1 FROM pools AS p WHERE p.name = s.pool AND
       (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now)))`;
@@ -195,11 +212,11 @@ export async function dispatchable(store: Store, now: number, limit: number): Pr
          AND (EXISTS (SELECT 1 FROM mail WHERE to_id = s.id AND read_at IS NULL AND delivered_turn IS NULL)
            OR EXISTS (SELECT 1 FROM notifications WHERE parent_id = s.id AND delivered_at IS NULL AND delivered_turn IS NULL))
        ORDER BY s.updated_at, s.id LIMIT :limit`,
-      { now, limit },
+      params,
     );
     const queued = tx.all<{ id: string }>(
       `SELECT s.id FROM sessions AS s WHERE s.ended_at IS NULL AND s.state = 'queued' AND ${due} AND ${open} ORDER BY s.created_at, s.id LIMIT :limit`,
-      { now, limit },
+      params,
     );
     return [...idle, ...queued].slice(0, limit).map((row) => row.id);
   });

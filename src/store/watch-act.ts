@@ -1,3 +1,4 @@
+import type { EventRow } from '../model/event.ts';
 import { isInFlight, type SessionRow } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { nudgeIn } from './control.ts';
@@ -7,18 +8,27 @@ import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';
+import { toolPart } from './watched.ts';
 
 /**
  * What the watchdog does about one turn. Every act is one transaction with its verdict, and happens only while its turn
- * is the one in flight, nobody has decided to end it and, where the verdict is about silence, it has said nothing since:
- * a verdict about turn 3 must not end turn 4, nor one about silence a turn that speaks (MODEL §2.5, §2.7).
+ * is the one in flight, nobody has decided to end it and what the verdict is about still holds: a verdict about turn 3
+ * must not end turn 4, nor one about silence a turn that speaks, nor one about a loop a turn that has left it (MODEL §2.5, §2.7).
  */
 export interface Act {
   verdict: VerdictDraft;
   /** Events of the turn when it was judged; null: the verdict does not depend on them. */
   events: number | null;
+  /** The way of working that the verdict is about; null or absent: it is about something else. */
+  behaviour?: Behaviour | null;
   /** The rung of the ladder after the act; null: left as it is. */
   rung: Rung | null;
+}
+
+/** It still holds while the turn has no result and calls no tool in another way. */
+export interface Behaviour {
+  /** The newest tool event that was compared, and what those of its cycle say (`toolPart`); null: calls do not matter. */
+  calls: { seq: number; parts: readonly string[] } | null;
 }
 
 export interface Rung {
@@ -27,15 +37,30 @@ export interface Rung {
 }
 
 /** The session, while the act may still happen. For use inside its transaction, as is `record`. */
-export function standing(tx: Tx, { verdict, events }: Act, end_cause: EndCause | null = null): SessionRow | null {
-  const turn = tx.get<{ events: number }>(
-    `SELECT events FROM turns
+export function standing(
+  tx: Tx,
+  { verdict, events, behaviour = null }: Act,
+  end_cause: EndCause | null = null,
+): SessionRow | null {
+  const turn = tx.get<{ events: number; result_at: number | null }>(
+    `SELECT events, result_at FROM turns
      WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND end_cause IS :end_cause`,
     { session_id: verdict.session_id, turn: verdict.turn, end_cause },
   );
   if (turn === null || (events !== null && turn.events !== events)) return null;
+  if (behaviour !== null && (turn.result_at !== null || hasOtherCalls(tx, verdict, behaviour))) return null;
   if (verdict.triage_id != null && isUsed(tx, verdict.triage_id)) return null;
   return readSession(tx, verdict.session_id);
+}
+
+function hasOtherCalls(tx: Tx, { session_id, turn }: VerdictDraft, { calls }: Behaviour): boolean {
+  if (calls === null) return false;
+  const newer = tx.all<Pick<EventRow, 'type' | 'data_json'>>(
+    `SELECT type, data_json FROM events
+     WHERE session_id = :session_id AND turn = :turn AND seq > :seq AND type IN ('tool_use', 'tool_result')`,
+    { session_id, turn, seq: calls.seq },
+  );
+  return newer.some((row) => !calls.parts.includes(toolPart(row)));
 }
 
 /** Somebody has acted upon this answer. */
@@ -67,16 +92,21 @@ export async function recordVerdict(store: Store, verdict: VerdictDraft): Promis
   await store.write((tx) => appendVerdict(tx, verdict));
 }
 
-/** The turn is well again: its session leaves the ladder. */
-export async function leaveLadder(store: Store, key: { session_id: string; turn: number }): Promise<boolean> {
-  return store.write(
-    (tx) =>
-      tx.run(
-        `UPDATE sessions SET escalation_level = 0, escalated_at = NULL, escalation_cause = NULL
-         WHERE id = :session_id AND turn = :turn AND ended_at IS NULL`,
-        { ...key },
-      ) === 1,
-  );
+/** The turn is well again: its session leaves the ladder, together with the verdict that says so (null: it was said before). */
+export async function leaveLadder(
+  store: Store,
+  { session_id, turn }: { session_id: string; turn: number },
+  verdict: VerdictDraft | null,
+): Promise<boolean> {
+  return store.write((tx) => {
+    const left = tx.run(
+      `UPDATE sessions SET escalation_level = 0, escalated_at = NULL, escalation_cause = NULL
+       WHERE id = :session_id AND turn = :turn AND ended_at IS NULL`,
+      { session_id, turn },
+    );
+    if (verdict !== null) appendVerdict(tx, verdict);
+    return left === 1;
+  });
 }
 
 /** The first step: the state says that there is no progress, and the process goes on. */

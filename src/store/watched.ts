@@ -105,6 +105,25 @@ export async function recentToolEvents(
   return rows.reverse();
 }
 
+/** What a tool event says, whatever the id of its call: of long texts the head. Equal texts are equal as far as rows tell. */
+export function toolPart({ type, data_json }: Pick<EventRow, 'type' | 'data_json'>): string {
+  const { tool, input, is_error, output } = JSON.parse(data_json) as Record<string, unknown>;
+  return JSON.stringify(type === 'tool_use' ? [tool, input] : [is_error, output]);
+}
+
+/** Characters of text among the newest events that came after event `seq`; of a long text only its head counts. */
+export async function textAfter(store: Store, key: { session_id: string; turn: number; seq: number }): Promise<number> {
+  return store.read((tx) => {
+    const said = tx.get<{ n: number | null }>(
+      `SELECT sum(length(json_extract(data_json, '$.text'))) AS n
+       FROM (SELECT * FROM events WHERE session_id = :session_id ORDER BY seq DESC LIMIT ${SCANNED})
+       WHERE turn = :turn AND type = 'text' AND seq > :seq`,
+      { session_id: key.session_id, turn: key.turn, seq: key.seq },
+    );
+    return said?.n ?? 0;
+  });
+}
+
 /** Does anything live? Nothing has to be watched, nor anybody restarted, while nothing does. */
 export async function hasLiveSessions(store: Store): Promise<boolean> {
   return store.read((tx) => tx.get('SELECT 1 FROM sessions WHERE ended_at IS NULL LIMIT 1') !== null);

@@ -4,7 +4,10 @@ import { homePaths } from '../model/home.ts';
 import { makeHome } from '../session/home.ts';
 import { groupOutsideTurns } from '../sys/cgroup.ts';
 import { type Daemon, startDaemon } from '../sys/daemon.ts';
+import { fileExists } from '../sys/directory.ts';
 import { tailBytes } from '../sys/files.ts';
+import { isFlocked } from '../sys/flock.ts';
+import { readPidLock } from '../sys/pid-file.ts';
 import { ask } from '../sys/socket.ts';
 
 const START_MS = 15_000;
@@ -15,6 +18,8 @@ export interface EnsureOptions {
   home: string;
   env: Record<string, string | undefined>;
   package_dir: string;
+  /** Nobody asked for it just now: a home that was removed meanwhile stays removed. */
+  must_exist?: boolean;
 }
 
 /** Rings the supervisor; false when none answers. */
@@ -24,12 +29,14 @@ export async function ring(home: string, word = 'ring'): Promise<string | null> 
 
 /**
  * Rings the supervisor and starts one when nobody answers, as tmux and adb do. What was stored before is safe either
- * way. Throws `supervisor_unavailable` (69) with the end of its log when it does not come up.
+ * way. Throws `supervisor_unavailable` (69) with the end of its log when it does not come up, or with what to do about
+ * one that holds its lock and does not answer.
  */
 export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   const { clock, home } = options;
   if ((await ring(home)) !== null) return;
-  makeHome(home);
+  if (!options.must_exist) makeHome(home);
+  else if (!fileExists(homePaths.database(home))) throw unavailable(`There is no home ${home} any more.`);
   const log = homePaths.log(home, 'supervisor');
   const daemon = startSupervisor(options, log);
   const deadline = clock.monotonic() + START_MS;
@@ -39,13 +46,14 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
     if (daemon.hasExited() && (await ring(home)) === null && clock.monotonic() > deadline - START_MS + 3_000) break;
     await clock.sleep(15);
   }
+  if (isFlocked(homePaths.lock(home, 'supervisor'))) throw silent(home);
   throw unavailable(`See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`);
 }
 
-function startSupervisor({ home, env, package_dir }: EnsureOptions, log: string): Daemon {
+function startSupervisor({ home, env, package_dir, must_exist }: EnsureOptions, log: string): Daemon {
   try {
     return startDaemon({
-      command: [`${package_dir}/bin/drover`, 'up', '--foreground'],
+      command: [`${package_dir}/bin/drover`, 'up', '--foreground', ...(must_exist ? ['--existing'] : [])],
       log,
       cwd: home,
       env: { ...daemonEnvironment(env), DROVER_HOME: home },
@@ -54,6 +62,17 @@ function startSupervisor({ home, env, package_dir }: EnsureOptions, log: string)
   } catch (error) {
     throw error instanceof AppError && error.kind !== 'bug' ? unavailable(error.message) : error;
   }
+}
+
+/** One that hangs: it has to go before another one can come. */
+function silent(home: string): AppError {
+  const pid = readPidLock(homePaths.lock(home, 'supervisor'))?.pid ?? 'unknown';
+  const message = `A supervisor (pid ${pid}) holds its lock but does not answer.`;
+  return new AppError('unavailable', 'supervisor_unavailable', message, {
+    hint: '`drover down` ends it, running turns go on; `drover up` starts another one, which adopts them.',
+    preserved: 'what was stored stays stored and starts with the next supervisor',
+    recovery_commands: ['drover down', 'drover up'],
+  });
 }
 
 function unavailable(hint: string): AppError {

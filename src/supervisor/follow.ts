@@ -1,4 +1,5 @@
 import { findHarness } from '../harness/registry.ts';
+import { AppError } from '../model/error.ts';
 import type { Deps } from '../session/deps.ts';
 import { knownHarness, launcherOf } from '../session/end.ts';
 import type { OpenTurn } from '../store/turn.ts';
@@ -21,21 +22,33 @@ export async function followTurn(deps: Deps, { session, turn: row }: OpenTurn, n
   const turn = new RunningTurn({
     session,
     row,
-    harness: knownHarness(session, () => findHarness(session.harness, config.harness_runners)),
+    harness: knownHarness(() => findHarness(session.harness, config.harness_runners)),
     identity: launcherOf(row),
     max_line_bytes: config.turn.max_line_bytes,
   });
   const onChange = (name: string | null) => {
+    // First: whatever else goes wrong here, the next poll looks again.
+    turn.hasEcho = true;
     // The name alone says nothing: the harness can touch it as well.
-    if (name === 'exit.json' && readExit(row.dir) !== null) {
+    if (name === 'exit.json' && hasExit(row.dir, news.log)) {
       turn.gone = true;
       news.onExit(turn);
     } else if (name === null || name === 'stdout.jsonl') {
       turn.dirty = true;
       news.onStream(turn);
     }
-    turn.hasEcho = true;
   };
   turn.watch(watchDirectory(row.dir, onChange, (error) => news.log(`watch ${row.dir}: ${error.message}`)));
   return turn;
+}
+
+/** Nobody above a watcher catches anything: what cannot be read now is looked at again. */
+function hasExit(dir: string, log: (line: string) => void): boolean {
+  try {
+    return readExit(dir) !== null;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    log(`${dir}: ${error.code}: ${error.message}`);
+    return false;
+  }
 }

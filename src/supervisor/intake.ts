@@ -8,8 +8,8 @@ import type { RunningTurn } from './running.ts';
 /** As much of all streams together is held in memory; then it is written and others get their turn. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 
-/** A stream that was removed, cut, or replaced by something that is no file: what was not read by then is lost. */
-const GONE = ['file_not_found', 'file_shrank', 'not_a_file'];
+/** A stream that was removed, cut, closed to us, or replaced by what is no file: what was not read by then is lost. */
+const GONE = ['file_not_found', 'file_shrank', 'not_a_file', 'permission_denied'];
 
 interface Found {
   turn: RunningTurn;

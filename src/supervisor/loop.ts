@@ -2,7 +2,7 @@ import { advancePools } from '../guard/pools.ts';
 import { isInFlight } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { endTree, settle } from '../session/end.ts';
-import { slotsFor } from '../session/own-session.ts';
+import { ownDesks, slotsFor } from '../session/own-session.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
 import { ensureWorktree } from '../session/worktree.ts';
 import { getSession } from '../store/session.ts';
@@ -14,6 +14,7 @@ import {
   type OpenTurn,
   openTurns,
   releaseDue,
+  turnsInFlight,
   turnsToEnd,
 } from '../store/turn.ts';
 import type { VerdictDraft } from '../store/verdict.ts';
@@ -27,6 +28,8 @@ import { Intake } from './intake.ts';
 import { Naps } from './naps.ts';
 import { factsOf, isProcessGone, recordOf, wasNeverStarted } from './observe.ts';
 import type { RunningTurn } from './running.ts';
+import { Tasks } from './tasks.ts';
+import { Waiting } from './waiting.ts';
 
 /**
  * Pause between two looks at busy streams: lets many small writes become one transaction. It grows with the price of a
@@ -60,12 +63,13 @@ export class SupervisorLoop {
   readonly #deps: Deps;
   readonly #running = new Map<string, RunningTurn>();
   readonly #starting = new Set<string>();
-  /** Could not be claimed a moment ago; looked at again when a turn ends, at the next poll. */
-  readonly #waiting = new Set<string>();
-  readonly #tasks = new Set<Promise<void>>();
+  readonly #waiting = new Waiting();
   readonly #stop = new AbortController();
   readonly #naps: Naps;
+  readonly #tasks: Tasks;
   #wantsSync = true;
+  /** Over when the event loop has gone round since the last sync: however often somebody rings, the doorbell is heard. */
+  #breath: Promise<void> = Promise.resolve();
   #isDirty = false;
   /** The last look did not reach the end of every stream. */
   #isBehind = false;
@@ -86,6 +90,13 @@ export class SupervisorLoop {
     this.#naps = new Naps(options.deps.clock);
     this.disk = new DiskFloor(options.deps.home, options.deps.clock, options.log);
     this.#intake = new Intake(options.ingest_store, options.deps.clock);
+    this.#tasks = new Tasks({
+      ...{ clock: options.deps.clock, stop: this.#stop.signal, log: options.log },
+      on_bug: (error) => {
+        this.#fatal = error;
+        this.stop();
+      },
+    });
     this.#lastPollAt = options.deps.clock.now();
     this.#awake = new Awake(this.#lastPollAt, options.deps.clock.monotonic());
   }
@@ -125,9 +136,7 @@ export class SupervisorLoop {
       if (this.#isPollDue()) await this.#guard('poll', () => this.#poll());
     }
     for (const turn of this.#running.values()) turn.close();
-    const patience = new AbortController();
-    await Promise.race([Promise.allSettled([...this.#tasks]), this.#deps.clock.sleep(3_000, patience.signal)]);
-    patience.abort();
+    await this.#tasks.settled();
     if (this.#fatal !== null) throw this.#fatal;
   }
 
@@ -180,8 +189,7 @@ export class SupervisorLoop {
       this.stop();
       return;
     }
-    if (this.#waiting.size > 0) this.#wantsSync = true;
-    this.#waiting.clear();
+    if (this.#waiting.polled(this.#deps.clock.monotonic())) this.#wantsSync = true;
     const version = this.#deps.store.dataVersion();
     if (version !== this.#dataVersion) this.#wantsSync = true;
     this.#dataVersion = version;
@@ -244,6 +252,8 @@ export class SupervisorLoop {
 
   /** Database → world: what is due, what has to end, what can start. */
   async #sync(): Promise<void> {
+    await this.#breath;
+    this.#breath = this.#deps.clock.sleep(1);
     this.#wantsSync = false;
     const { store, clock } = this.#deps;
     this.#syncedAt = clock.now();
@@ -255,18 +265,31 @@ export class SupervisorLoop {
       turn.row = { ...turn.row, end_cause: wanted.end_cause };
       this.#end(turn);
     }
-    const free = MAX_STARTS - this.#starting.size;
+    await this.#dispatch();
+  }
+
+  /** Begins what there is room for. When every slot is taken nobody is tried but who has slots of its own. */
+  async #dispatch(): Promise<void> {
+    const { store, clock, home } = this.#deps;
+    const free = Math.min(MAX_STARTS - this.#starting.size, this.#waiting.tries);
     if (free <= 0) return;
+    // No repository allows more than the user, so none has room when the user's own slots are taken.
+    const { max_live_sessions: slots } = await this.#deps.config_for(home);
+    const room = slots - Math.max(await turnsInFlight(store), this.#running.size + this.#starting.size);
+    const { shut } = this.#waiting;
+    const only = ownDesks(home).filter((desk) => !shut.includes(desk));
     const known = this.#starting.size + this.#running.size + this.#waiting.size;
-    const ids = await dispatchable(store, this.#syncedAt, free + known);
-    const fresh = ids.filter((id) => !this.#starting.has(id) && !this.#running.has(id) && !this.#waiting.has(id));
-    for (const id of fresh.slice(0, free)) this.#begin(id);
+    const ids = await dispatchable(store, this.#syncedAt, free + known, room > 0 ? { except: shut } : { only });
+    const now = clock.monotonic();
+    const isKnown = (id: string) => this.#starting.has(id) || this.#running.has(id) || this.#waiting.has(id, now);
+    const fresh = ids.filter((id) => !isKnown(id));
+    for (const id of fresh.slice(0, room > 0 ? Math.min(free, room) : free)) this.#begin(id);
   }
 
   #begin(session_id: string): void {
     this.#starting.add(session_id);
-    this.#task(session_id, async () => {
-      // Without this, a session that has to wait for a slot would be tried again at once, for ever.
+    this.#tasks.begin(session_id, async () => {
+      // Without this, a session that has to wait would be tried again at once, for ever.
       let isWaiting = true;
       try {
         isWaiting = (await blaming(this.#deps, session_id, () => this.#start(session_id))) === 'wait';
@@ -276,19 +299,23 @@ export class SupervisorLoop {
         // Not here and again: it would keep others from starting meanwhile. What was claimed is found by `#adoptAll`.
         this.#options.log(`${session_id}: ${failure.code}: ${failure.message}`);
       } finally {
-        if (isWaiting) this.#waiting.add(session_id);
+        if (isWaiting) this.#waiting.add(session_id, this.#deps.clock.monotonic());
+        else this.#waiting.remove(session_id);
         this.#starting.delete(session_id);
         this.ring();
       }
     });
   }
 
-  async #start(session_id: string): Promise<'started' | 'failed' | 'wait'> {
+  async #start(session_id: string): Promise<'started' | 'failed' | 'wait' | 'shut'> {
     const row = await getSession(this.#deps.store, session_id);
     if (row === null) return 'wait';
     const config = await this.#deps.config_for(row.repo_root);
     const isFull = this.#running.size >= slotsFor(this.#deps.home, row, config);
-    if (isFull || this.disk.refuses(row.repo_root, config.limits.min_free_mb)) return 'wait';
+    if (isFull || this.disk.refuses(row.repo_root, config.limits.min_free_mb)) {
+      this.#waiting.close(row.repo_root);
+      return 'shut';
+    }
     if (!(await ensureWorktree(this.#deps, row))) return 'wait';
     const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
     if (start.started === null) return start.why === 'none' ? 'wait' : 'failed';
@@ -321,7 +348,7 @@ export class SupervisorLoop {
   #end(turn: RunningTurn): void {
     if (turn.phase === 'ending' || this.#running.get(turn.key) !== turn) return;
     turn.phase = 'ending';
-    this.#task(turn.key, async () => {
+    this.#tasks.begin(turn.key, async () => {
       const config = await this.#deps.config_for(turn.session.repo_root);
       const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
       // The pause lets others have their turn while a long rest is read.
@@ -329,7 +356,7 @@ export class SupervisorLoop {
       const settled = await settle(this.#deps, turn.session, turn.row, tree);
       turn.close();
       this.#running.delete(turn.key);
-      this.#waiting.clear();
+      this.#waiting.freed();
       if (settled !== null) {
         this.#options.log(
           `${turn.session.name} turn ${turn.row.turn}: ${settled.verdict.outcome} (${settled.verdict.reason}) → ${settled.session.state}`,
@@ -337,29 +364,6 @@ export class SupervisorLoop {
       }
       this.ring();
     });
-  }
-
-  #task(key: string, work: () => Promise<void>): void {
-    const task = this.#retry(key, work).finally(() => this.#tasks.delete(task));
-    this.#tasks.add(task);
-  }
-
-  /** Typed failures are tried again until they pass; a bug ends the process, loudly (crash-only). */
-  async #retry(key: string, work: () => Promise<void>): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      try {
-        return await work();
-      } catch (error) {
-        const failure = passing(error);
-        if (failure === null) {
-          this.#fatal = error;
-          this.stop();
-          return;
-        }
-        this.#options.log(`${key}: ${failure.code}: ${failure.message}`);
-        await this.#deps.clock.sleep(POLL_MS, this.#stop.signal);
-      }
-    }
   }
 
   /**
@@ -373,6 +377,7 @@ export class SupervisorLoop {
       await this.#guard('adopt', () => blaming(this.#deps, id, () => this.#adopt(open)));
     }
   }
+
   async #adopt(open: OpenTurn): Promise<void> {
     const { session, turn: row } = open;
     if (wasNeverStarted(row) && isInFlight(session.state) && row.end_cause === null) {

@@ -7,7 +7,7 @@ import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { releaseLease, takeLease } from '../store/turn.ts';
 import { probeCgroup, removeEmptyGroups } from '../sys/cgroup.ts';
-import { fileNumber } from '../sys/directory.ts';
+import { fileExists, fileNumber } from '../sys/directory.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   env: Record<string, string | undefined>;
   package_dir: string;
   version: string;
+  /** Leave at once when there is no home, as one that was removed; else it is made. */
+  must_exist?: boolean;
   log: (line: string) => void;
   /** Called once the doorbell is answered. */
   on_ready?: () => void;
@@ -36,6 +38,7 @@ const BUSY_MS = 50;
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const { home, clock, log } = options;
+  if (options.must_exist && !fileExists(homePaths.database(home))) return log(`there is no home ${home} any more`);
   makeHome(home);
   const locked = acquirePidLock(homePaths.lock(home, 'supervisor'));
   if (!locked.acquired) {

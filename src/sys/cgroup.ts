@@ -100,9 +100,25 @@ export function membersOf(group: string): number[] {
 }
 
 /** The members of the turn's group that a launcher lives in; none when it lives in no such group. */
-export function groupMembers({ pid }: ProcessId): number[] {
+export function groupMembers(launcher: ProcessId): number[] {
+  const group = turnGroupOf(launcher);
+  return group === null ? [] : membersOf(group);
+}
+
+/**
+ * Bytes that a group and those below it are charged for and that cannot simply be dropped: page cache, which
+ * `memory.current` counts as well, is not among them. Null where the memory controller is not on.
+ */
+export function chargedBytes(group: string): number | null {
+  const stat = readIfThere(`${group}/memory.stat`);
+  const sizes = ['anon', 'shmem'].map((name) => new RegExp(`^${name} (\\d+)$`, 'm').exec(stat)?.[1]);
+  return sizes.includes(undefined) ? null : sizes.reduce((sum, size) => sum + Number(size), 0);
+}
+
+/** The turn's group that a launcher lives in; null when it lives in no such group. */
+export function turnGroupOf({ pid }: ProcessId): string | null {
   const group = groupOfProcess(pid);
-  return group !== null && basename(group).startsWith(PREFIX) ? membersOf(group) : [];
+  return group !== null && basename(group).startsWith(PREFIX) ? group : null;
 }
 
 /**

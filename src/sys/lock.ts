@@ -1,4 +1,14 @@
-import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, systemError } from './errno.ts';
 import { readRange } from './files.ts';
@@ -17,6 +27,8 @@ export interface PidLock {
   readonly pid: number;
   /** Is it still ours? False after `release()` and when the file was replaced, deleted or overwritten under us. */
   stillHeld(): boolean;
+  /** Leaves a sign of life: the file's time of change (`lastSignOf`). `now`: wall ms. Does nothing after `release()`. */
+  showLife(now: number): void;
   /** Empties the file and lets go. A second call does nothing. */
   release(): void;
 }
@@ -80,6 +92,14 @@ function makeLock(path: string, fd: number, pid: number): PidLock {
     path,
     pid,
     stillHeld: () => !released && isFileAt(fd, path) && readPidLock(path)?.pid === pid,
+    showLife: (now) => {
+      if (released) return;
+      try {
+        futimesSync(fd, now / 1000, now / 1000);
+      } catch (error) {
+        throw systemError(error, `touch the lock ${path}`);
+      }
+    },
     release: () => {
       if (released) return;
       released = true;

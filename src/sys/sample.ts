@@ -1,19 +1,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { groupMembers } from './cgroup.ts';
+import { chargedBytes, groupMembers, turnGroupOf } from './cgroup.ts';
 import { errnoOf, systemError } from './errno.ts';
 import { bootId, type ProcessId } from './identity.ts';
+import { residentBytes } from './memory.ts';
+import { TICK_MS } from './tree.ts';
 
 /** What all processes of one turn use together. */
 export interface TreeSample {
   processes: number;
+  members: number[];
   /** Resident memory, pages that several of them share counted once for each. */
   rss_bytes: number;
   /** CPU time of the living ones and of the children they have collected: it falls when one ends that nobody collects. */
   cpu_ms: number;
 }
 
-/** The kernel's unit of CPU times and start times: 1/100 s on every Linux. */
-const TICK_MS = 10;
 /** Key of the page size in the list the kernel hands to every program. */
 const AT_PAGESZ = 6n;
 
@@ -58,10 +59,34 @@ export function sampleTrees(launchers: readonly ProcessId[]): Map<number, TreeSa
   return samples;
 }
 
+/**
+ * What a turn really holds, in bytes, at most its `rss_bytes`: what its control group is charged for, without the page
+ * cache, which the kernel drops by itself; where groups do not count memory, pages that several processes share (what was
+ * there before a fork, programs) are divided among them. Costs milliseconds per gigabyte: for a turn that seems too large.
+ */
+export function heldBytes(launcher: ProcessId, { members, rss_bytes }: TreeSample): number {
+  const group = turnGroupOf(launcher);
+  const charged = group === null ? null : chargedBytes(group);
+  const held = charged ?? members.reduce((sum, pid) => sum + proportionalBytes(pid), 0);
+  return Math.min(held, rss_bytes);
+}
+
+function proportionalBytes(pid: number): number {
+  try {
+    const line = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'));
+    if (line !== null) return Number(line[1]) * 1024;
+  } catch (error) {
+    if (errnoOf(error) === '') throw error;
+  }
+  // Hidden from us, or an older kernel: every page counts for each.
+  return residentBytes(pid);
+}
+
 function sumOf(members: readonly Usage[]): TreeSample {
   const total = (of: (usage: Usage) => number) => members.reduce((sum, usage) => sum + of(usage), 0);
   return {
     processes: members.length,
+    members: members.map(({ pid }) => pid),
     rss_bytes: total((usage) => usage.pages) * pageBytes(),
     cpu_ms: total((usage) => usage.ticks) * TICK_MS,
   };

@@ -60,10 +60,10 @@ const SPARE_MS = 500;
 /** How long SIGKILL is repeated before we give up. */
 const FORCE_MS = 5000;
 const POLL_MS = [2, 5, 10, 20, 40] as const;
-/** The kernel's unit of start times: 1/100 s on every Linux. */
 /** How many more looks are taken while a young process shows no environment. */
 const BLANK_LOOKS = 8;
-const TICK_MS = 10;
+/** The kernel's unit of CPU times and start times: 1/100 s on every Linux. */
+export const TICK_MS = 10;
 
 /** The living processes of a turn, never ourselves. Errors: `unavailable` / `proc_missing` without /proc. */
 export function treeOf(turn: TurnProcesses): ProcessId[] {

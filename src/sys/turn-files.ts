@@ -1,7 +1,7 @@
-import { statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { AppError } from '../model/error.ts';
+import { AppError, type ErrorKind } from '../model/error.ts';
+import { modifiedAt } from './directory.ts';
 import { writeAtomic } from './files.ts';
 import { isFlocked } from './flock.ts';
 import type { ProcessId } from './identity.ts';
@@ -45,6 +45,9 @@ export interface TurnExit {
   uptime_ms: number | null;
 }
 
+/** Our records are a line; what is longer was put there by somebody else. */
+const MAX_RECORD_BYTES = 8 * 1024;
+
 /** A shell reports the end by signal n as 128 + n. */
 const SIGNAL_BASE = 128;
 /** Only signals that end a process: Gemini CLI exits with 144, 145 and 147 of its own accord (HTTP status mod 256). */
@@ -74,6 +77,8 @@ const SIGNAL_NAMES = new Map(
     .map(([name, number]) => [number, name]),
 );
 
+const TAMPERED: readonly ErrorKind[] = ['failed', 'refused', 'not_found'];
+
 /** The launcher's identity; null when it was not recorded (yet), or not wholly. */
 export function readPid(dir: string): ProcessId | null {
   const record = readObject(turnFiles(dir).pid);
@@ -93,7 +98,7 @@ export function readExit(dir: string): TurnExit | null {
   return {
     code: signal === null ? code : null,
     signal,
-    ended_at: Math.round(statSync(path).mtimeMs),
+    ended_at: Math.round(modifiedAt(path)),
     uptime_ms: Number.isFinite(seconds) ? Math.round(seconds * 1000) : null,
   };
 }
@@ -108,9 +113,12 @@ export function turnProcesses(dir: string, marker: string): TurnProcesses {
   };
 }
 
-/** Is the launcher, or a harness it left behind, still alive? Needs no pid and cannot be fooled by a reused one. */
+/**
+ * Is the launcher, or a harness it left behind, still alive? Needs no pid and cannot be fooled by a reused one. Of a file
+ * that the harness has closed to us nobody knows: it counts as held, and the turn's timers run.
+ */
 export function liveHeld(dir: string): boolean {
-  return isFlocked(turnFiles(dir).stdout);
+  return unlessTampered(() => isFlocked(turnFiles(dir).stdout), true);
 }
 
 /** Notes the turn's control group for a supervisor that runs in another one; without the note it looks in its own. */
@@ -124,24 +132,30 @@ export function recordGroup(dir: string, group: string): void {
 }
 
 function readGroup(dir: string): string | null {
+  return unlessTampered(() => readTextIfExists(turnFiles(dir).group, MAX_RECORD_BYTES), null);
+}
+
+function readObject(path: string): Record<string, unknown> | null {
+  const text = unlessTampered(() => readTextIfExists(path, MAX_RECORD_BYTES), null);
+  if (text === null) return null;
   try {
-    return readTextIfExists(turnFiles(dir).group);
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? { ...value } : null;
   } catch (error) {
-    // Whatever the harness has put there counts as no note.
-    if (error instanceof AppError) return null;
+    if (error instanceof SyntaxError) return null;
     throw error;
   }
 }
 
-function readObject(path: string): Record<string, unknown> | null {
+/**
+ * The harness can write here too: what cannot be read counts as no record, or it could make itself unstoppable with one
+ * file. Trouble of our own (no file handles left) is none of its doing and is thrown: it passes.
+ */
+function unlessTampered<T>(read: () => T, otherwise: T): T {
   try {
-    // The harness can write here too: whatever is no record of ours counts as none.
-    const text = readTextIfExists(path);
-    if (text === null) return null;
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? { ...value } : null;
+    return read();
   } catch (error) {
-    if (error instanceof SyntaxError || (error instanceof AppError && error.code === 'not_a_file')) return null;
+    if (error instanceof AppError && TAMPERED.includes(error.kind)) return otherwise;
     throw error;
   }
 }

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import type { VerdictDraft } from '../store/verdict.ts';
 import {
   type Act,
+  type Behaviour,
   buryTurn,
   endOverdue,
   leaveLadder,
@@ -25,9 +26,10 @@ export interface Case {
   config: Config;
   /** Health or cause is another than at the last look. */
   isNew: boolean;
+  /** The calls that a loop consists of. */
+  calls: Behaviour['calls'];
   /** The session whose answer is at hand. */
   triage_id: string | null;
-  now: number;
 }
 
 /** All that is needed to judge and to escalate again (`drover watch replay`). */
@@ -44,11 +46,7 @@ export type Done = 'nothing' | 'written' | 'missed' | 'kill';
 /** Carries out one step: one guarded transaction with its verdict (O-67, O-71); `ask` is that of tier 1. Sends no signal. */
 export async function carryOut(store: Store, of: Case, ask: (act: Act) => Promise<boolean>): Promise<Done> {
   const { step, climb } = of;
-  const act: Act = {
-    verdict: verdictOf(of),
-    events: isAboutSilence(of) ? of.seen.close.turn.events : null,
-    rung: rungOf(of),
-  };
+  const act: Act = { verdict: verdictOf(of), ...groundsOf(of), rung: rungOf(of) };
   switch (step.act) {
     case 'none':
       return leaveOrRecord(store, of, act.verdict);
@@ -75,10 +73,9 @@ const written = (landed: boolean): Done => (landed ? 'written' : 'missed');
 const killed = (landed: boolean): Done => (landed ? 'kill' : 'missed');
 
 async function leaveOrRecord(store: Store, of: Case, verdict: VerdictDraft): Promise<Done> {
-  if (of.step.ladder === 'reset') await leaveLadder(store, verdict);
-  if (!of.isNew) return 'nothing';
-  await recordVerdict(store, verdict);
-  return 'written';
+  if (of.step.ladder === 'reset') await leaveLadder(store, verdict, of.isNew ? verdict : null);
+  else if (of.isNew) await recordVerdict(store, verdict);
+  return of.isNew ? 'written' : 'nothing';
 }
 
 async function bury(store: Store, { climb, step, config }: Case, act: Act): Promise<Done> {
@@ -92,12 +89,21 @@ function isAboutSilence({ climb }: Case): boolean {
   return climb.verdict.cause === 'silent' || climb.verdict.cause === 'first_event';
 }
 
+/** What must still be so when the act happens. What somebody decided before needs no more grounds. */
+function groundsOf(of: Case): Pick<Act, 'events' | 'behaviour'> {
+  const { health, cause } = of.climb.verdict;
+  if (of.seen.facts.end_cause !== null) return { events: null };
+  if (health === 'looping') return { events: null, behaviour: { calls: cause === 'repetition' ? of.calls : null } };
+  // A word after the result, too, is work that goes on.
+  return { events: isAboutSilence(of) || cause === 'lingering' ? of.seen.close.turn.events : null };
+}
+
 function rungOf({ step, climb }: Case): Act['rung'] {
   return step.ladder === 'set' ? { level: step.level, cause: climb.verdict.cause ?? '' } : null;
 }
 
 function verdictOf(of: Case): VerdictDraft {
-  const { climb, step, config, seen, now } = of;
+  const { climb, step, config, seen } = of;
   const { rung, can_resume, triage, verdict } = climb;
   const opinion = opinionOf(of);
   const recorded: Recorded = { facts: seen.facts, rung, can_resume, triage };
@@ -113,7 +119,7 @@ function verdictOf(of: Case): VerdictDraft {
     facts_json: JSON.stringify(recorded),
     limits_json: JSON.stringify({ turn: config.turn, watchdog: config.watchdog }),
     triage_id: step.by_triage ? of.triage_id : null,
-    at: now,
+    at: seen.now,
   };
 }
 

@@ -16,7 +16,7 @@ export interface Climb {
   /** `escalated_at` null: it is on no ladder. */
   rung: Rung;
   verdict: WatchVerdict;
-  facts: Pick<WatchFacts, 'awaits_answer' | 'awake_since' | 'cpu_ms' | 'cpu_over_ms' | 'first_event_at'>;
+  facts: Pick<WatchFacts, 'awaits_answer' | 'awake_since' | 'cpu_ms' | 'cpu_over_ms' | 'first_event_at' | 'repetition'>;
   /** The harness can go on with the conversation after an interruption. */
   can_resume: boolean;
   /** `none`: nobody can be asked, or nobody answered. `open`: somebody can. `asked`: the answer may still come. */
@@ -41,7 +41,7 @@ const BUSY_SHARE = 0.05;
 /**
  * The next step about one turn, from its verdict and its rung: one step per interval and cause, up to the highest that is
  * allowed (O-27, O-35, O-69, O-70). Silence beyond all patience skips the ladder; a question that waits for an answer
- * suspends it. The ladder is left when the turn has been well for longer than it would take to be found late again.
+ * suspends it, and a loop climbs only while it goes on. The ladder is left when the turn has been well for longer than it would take to be found late again.
  */
 export function escalate(climb: Climb, config: Config['watchdog'], now: number): Step {
   const { rung, verdict, facts } = climb;
@@ -58,12 +58,19 @@ export function escalate(climb: Climb, config: Config['watchdog'], now: number):
   const waited = ageOf(rung.escalated_at, facts.awake_since, now);
   const isHere = rung.escalation_level === TRIAGE && typeof climb.triage === 'object';
   if (rung.escalation_level === TRIAGE && climb.triage === 'asked') return keep;
+  if (verdict.cause === 'repetition' && !goesRound(facts, waited, now)) return keep;
   if (waited <= config.nudge_interval_ms && !isHere) return keep;
   return isHere ? byTriage(climb, config, keep) : nextStep(climb, config, keep);
 }
 
+/** One more round since the last step: what was held against it before is no reason for the next one. */
+function goesRound({ repetition, awake_since }: Climb['facts'], waited: number, now: number): boolean {
+  return repetition !== null && ageOf(repetition.last_at, awake_since, now) < waited;
+}
+
 function isCalm({ rung, verdict, facts }: Climb, config: Config['watchdog'], now: number): boolean {
-  if (verdict.health !== 'ok' || rung.escalated_at === null || facts.first_event_at === null) return false;
+  if (verdict.health !== 'ok' || verdict.act !== 'none' || rung.escalated_at === null || facts.first_event_at === null)
+    return false;
   // From the first word after the step: until then it was not well, it was starting.
   const since = Math.max(rung.escalated_at, facts.first_event_at);
   return ageOf(since, facts.awake_since, now) > config.stale_ms + config.nudge_interval_ms;

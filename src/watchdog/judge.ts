@@ -2,7 +2,7 @@ import type { Config } from '../model/config.ts';
 import type { SessionState } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import type { Health } from '../model/verdict.ts';
-import { isLoop, type Repetition } from './repetition.ts';
+import { isLoop, type SeenRepetition } from './repetition.ts';
 import { ageOf, checkTimers, type TimerFacts } from './timers.ts';
 
 /** What the watchdog knows of one turn in flight. Those that cost more than a row are null until it looks closely. */
@@ -14,13 +14,15 @@ export interface WatchFacts extends TimerFacts {
   is_limited: boolean;
   /** Its newest output that the supervisor has not read yet was written then. */
   written_at: number | null;
+  /** That output has whole lines: the row is older than what its harness has said. */
+  has_unread_lines: boolean;
   /** The newest event of a session it started. */
   child_event_at: number | null;
   /** It asked, and nobody has answered. */
   awaits_answer: boolean;
   /** The first look that found somebody's decision to end it. */
   ending_since: number | null;
-  repetition: Repetition | null;
+  repetition: SeenRepetition | null;
   /** Output tokens since HEAD or the status of its worktree last changed; null: not in a worktree, or not looked at. */
   unchanged_tokens: number | null;
   /** The processes of its tree, their resident bytes, and the CPU time they used within the last `cpu_over_ms`. */
@@ -47,6 +49,8 @@ export type WatchLimits = Pick<Config, 'turn' | 'watchdog'>;
 
 /** The supervisor acts on a timer within half a second; this much later somebody else does. */
 export const OVERDUE_MS = 15_000;
+/** The supervisor reads a line within milliseconds; when it is behind by this much, the row says nothing about the turn. */
+const BEHIND_MS = 5_000;
 /** Output tokens without a change of the tree that are worth a word. */
 export const UNCHANGED_TOKENS = 2_000_000;
 
@@ -63,6 +67,7 @@ export function judge(facts: WatchFacts, limits: WatchLimits, now: number): Watc
   const age = (since: number) => ageOf(since, facts.awake_since, now);
   return (
     judgeEnding(facts, limits, age) ??
+    judgeUnread(facts, limits, now) ??
     judgeTimers(facts, limits, now) ??
     judgeResult(facts, limits, age) ??
     judgeBehaviour(facts, limits) ??
@@ -78,6 +83,20 @@ function judgeEnding({ end_cause, ending_since }: WatchFacts, limits: WatchLimit
   const waited = ending_since === null ? 0 : age(ending_since);
   if (waited <= OVERDUE_MS + limits.turn.sigkill_delay_ms) return { ...OK, evidence: `is being ended: ${end_cause}` };
   return { health: 'stuck', cause: end_cause, act: 'end', evidence: `not ended for ${waited} ms: ${end_cause}` };
+}
+
+/** Of a row that the supervisor has not kept up only what does not depend on events is believed; for the rest he is rung. */
+function judgeUnread(facts: WatchFacts, limits: WatchLimits, now: number): WatchVerdict | null {
+  const behind = ageOf(facts.last_event_at ?? facts.started_at, facts.awake_since, now);
+  if (!facts.has_unread_lines || behind <= BEHIND_MS) return null;
+  const unheard = { ...facts, result_at: null, first_event_at: now, last_event_at: now, written_at: null };
+  return (
+    judgeTimers(unheard, limits, now) ?? {
+      ...OK,
+      act: 'ring',
+      evidence: `nobody has read its output for ${behind} ms`,
+    }
+  );
 }
 
 function judgeTimers(facts: WatchFacts, limits: WatchLimits, now: number): WatchVerdict | null {

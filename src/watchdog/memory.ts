@@ -1,8 +1,9 @@
 import type { Config } from '../model/config.ts';
 import type { Health } from '../model/verdict.ts';
 import type { Traits } from '../session/traits.ts';
+import type { Behaviour } from '../store/watch-act.ts';
 import type { Watched } from '../store/watched.ts';
-import type { Repetition } from './repetition.ts';
+import type { SeenRepetition } from './repetition.ts';
 
 /** HEAD and status of a worktree, and its session's output tokens when it was found to have changed. */
 export interface Work {
@@ -20,7 +21,9 @@ export interface Remembered {
   on_ladder: boolean;
   /** Events of the turn when its tool calls were compared last, and what was found. */
   events_seen: number;
-  repetition: Repetition | null;
+  repetition: SeenRepetition | null;
+  /** The calls it was found in. */
+  calls: Behaviour['calls'];
   ending_since: number | null;
   cpu: { ms: number; at: number } | null;
   /** Output tokens of the turn when its worktree was looked at last, and of the session since it changed. */
@@ -32,7 +35,7 @@ export function remembered(session: Watched): Remembered {
   return {
     session,
     ...{ health: 'ok', cause: null, on_ladder: session.escalated_at !== null },
-    ...{ events_seen: 0, repetition: null, ending_since: null, cpu: null },
+    ...{ events_seen: 0, repetition: null, calls: null, ending_since: null, cpu: null },
     ...{ tokens_seen: 0, unchanged_tokens: null },
   };
 }

@@ -4,6 +4,12 @@ export interface Repetition {
   times: number;
 }
 
+/** One that was seen in a turn. */
+export interface SeenRepetition extends Repetition {
+  /** When its newest call was answered. */
+  last_at: number;
+}
+
 /** The longest cycle that is looked for: A B C D A B C D … */
 const MAX_PERIOD = 4;
 
@@ -34,6 +40,18 @@ function timesOf(calls: readonly (string | null)[], period: number): number {
     same += 1;
   }
   return Math.floor(same / period) + 1;
+}
+
+/**
+ * Do the calls that wait for an answer go on with the cycle? `uses` are the answered ones, newest last. Another call is
+ * something new, and how long it takes says nothing about the calls before it.
+ */
+export function goesOn(
+  { period }: Repetition,
+  uses: readonly (string | null)[],
+  open: readonly (string | null)[],
+): boolean {
+  return open.every((use, i) => use !== null && use === uses[uses.length - period + (i % period)]);
 }
 
 /** Is that a loop? One call alone needs `loop_repeats` in a row, a longer cycle twice as many calls. */

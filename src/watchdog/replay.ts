@@ -1,4 +1,4 @@
-import type { Config } from '../model/config.ts';
+import { type Config, DEFAULT_CONFIG } from '../model/config.ts';
 import type { Health, VerdictRow, WatchAct } from '../model/verdict.ts';
 import type { Recorded } from './act.ts';
 import { escalate } from './escalate.ts';
@@ -14,7 +14,7 @@ export interface Opinion {
   evidence: string;
 }
 
-export type Record = Pick<VerdictRow, 'judged_by' | 'facts_json' | 'limits_json' | 'at'>;
+type Judged = Pick<VerdictRow, 'judged_by' | 'facts_json' | 'limits_json' | 'at'>;
 
 /** Some thresholds; what is absent stays as it was recorded. */
 export interface OtherLimits {
@@ -26,19 +26,19 @@ export interface OtherLimits {
  * Judges recorded facts again. Pure: the same record under its own limits gives the same opinion. `null`: a record of
  * something that was measured and not judged by these thresholds, like the memory of a tree.
  */
-export function rejudge(record: Record, other: OtherLimits): Opinion | null {
-  const recorded = JSON.parse(record.limits_json) as Pick<Config, 'turn' | 'watchdog'>;
+export function rejudge(record: Judged, other: OtherLimits): Opinion | null {
+  const recorded = JSON.parse(record.limits_json) as OtherLimits;
+  // A threshold that is younger than the record had its default then.
   const limits = {
-    turn: { ...recorded.turn, ...other.turn },
-    watchdog: { ...recorded.watchdog, ...other.watchdog },
+    turn: { ...DEFAULT_CONFIG.turn, ...recorded.turn, ...other.turn },
+    watchdog: { ...DEFAULT_CONFIG.watchdog, ...recorded.watchdog, ...other.watchdog },
   } as Pick<Config, 'turn' | 'watchdog'>;
   if (record.judged_by === 'supervisor') {
-    const { health, cause, act, evidence } = checkTimers(
-      JSON.parse(record.facts_json) as TimerFacts,
-      limits,
-      record.at,
-    );
-    return { health, cause, act: act === 'end' ? 'end' : 'none', level: 0, evidence };
+    const facts = JSON.parse(record.facts_json) as TimerFacts & { killed?: number };
+    const { health, cause, act, evidence } = checkTimers(facts, limits, record.at);
+    // Of a turn whose process had gone, what it left behind had to be ended.
+    const isEnd = act === 'end' || (act === 'settle' && (facts.killed ?? 0) > 0);
+    return { health, cause, act: isEnd ? 'end' : 'none', level: 0, evidence };
   }
   const { facts, ...climb } = JSON.parse(record.facts_json) as Partial<Recorded> & Omit<Recorded, 'facts'>;
   if (facts === undefined) return null;

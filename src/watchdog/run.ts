@@ -6,16 +6,17 @@ import type { Deps } from '../session/deps.ts';
 import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { fileExists, fileNumber } from '../sys/directory.ts';
+import { isFlocked } from '../sys/flock.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
-import { acquirePidLock } from '../sys/lock.ts';
+import { acquirePidLock, type PidLock } from '../sys/lock.ts';
 import { onSignal } from '../sys/signals.ts';
-import { ask } from '../sys/socket.ts';
 import { Awake } from './awake.ts';
 import { Backups } from './backup.ts';
 import { Companion } from './companion.ts';
 import { Kills } from './kills.ts';
 import { Patrol } from './patrol.ts';
+import { Unsettled } from './unsettled.ts';
 import { watchUsage } from './usage.ts';
 import { type TickReport, Watcher } from './watcher.ts';
 
@@ -57,14 +58,14 @@ export async function runWatchdog(options: WatchdogOptions): Promise<void> {
     );
   }
   try {
-    await serve(options, () => locked.lock.stillHeld());
+    await serve(options, locked.lock);
   } finally {
     locked.lock.release();
     log('stopped');
   }
 }
 
-async function serve(options: WatchdogOptions, holdsLock: () => boolean): Promise<void> {
+async function serve(options: WatchdogOptions, lock: PidLock): Promise<void> {
   const { clock, home, env, package_dir, log } = options;
   const stop = new AbortController();
   const signals = onSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => stop.abort());
@@ -80,7 +81,8 @@ async function serve(options: WatchdogOptions, holdsLock: () => boolean): Promis
     await watch(options, deps, {
       kills,
       stop: stop.signal,
-      isOurs: () => holdsLock() && fileNumber(database) === number,
+      isOurs: () => lock.stillHeld() && fileNumber(database) === number,
+      showLife: () => signOfLife(lock, clock, log),
     });
     const patience = new AbortController();
     await Promise.race([kills.idle(), clock.sleep(FAREWELL_MS, patience.signal)]);
@@ -95,7 +97,7 @@ async function serve(options: WatchdogOptions, holdsLock: () => boolean): Promis
 async function watch(
   options: WatchdogOptions,
   deps: Deps,
-  { kills, stop, isOurs }: { kills: Kills; stop: AbortSignal; isOurs: () => boolean },
+  { kills, stop, isOurs, showLife }: { kills: Kills; stop: AbortSignal; isOurs: () => boolean; showLife: () => void },
 ): Promise<void> {
   const { clock, log } = options;
   const awake = new Awake(clock.now(), clock.monotonic());
@@ -103,8 +105,10 @@ async function watch(
   const companion = new Companion({ deps, start_supervisor: options.start_supervisor, log });
   const backups = new Backups(options);
   const patrol = new Patrol(deps, log);
+  const unsettled = new Unsettled(deps);
   let next = clock.monotonic();
   while (!stop.aborted && isOurs()) {
+    showLife();
     // Settings of the home itself: the user's.
     const { watchdog } = await deps.config_for(deps.home);
     const interval_ms = options.interval_ms ?? watchdog.interval_ms;
@@ -115,6 +119,7 @@ async function watch(
       const report = await watcher.tick(interval_ms, Math.min(COMPANION_MS, Math.max(1_000, interval_ms)));
       isAwake = report.wakefulness === 'steady';
       if ((await patrol.tend()) || report.rings) void companion.ring();
+      await unsettledLook(unsettled, report, log);
       backups.tend();
     }
     // Oftener than a look: memory can run out within seconds.
@@ -123,6 +128,16 @@ async function watch(
     const hasLeft = await companionLook(companion, doubts, log);
     if (hasLeft && options.is_companion) return;
     await clock.sleep(Math.max(1, Math.min(next - clock.monotonic(), COMPANION_MS)), stop);
+  }
+}
+
+/** What tells a watchdog that only waits from one that hangs. One that cannot be left now is tried again. */
+function signOfLife(lock: PidLock, clock: Clock, log: (line: string) => void): void {
+  try {
+    lock.showLife(clock.now());
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    log(`sign of life: ${error.code}: ${error.message}`);
   }
 }
 
@@ -136,6 +151,16 @@ async function usageLook(deps: Deps, log: (line: string) => void): Promise<boole
     if (!(error instanceof AppError)) throw error;
     log(`usage: ${error.code}: ${error.message}`);
     return false;
+  }
+}
+
+/** A mail that cannot be stored now is tried again at the next look. */
+async function unsettledLook(unsettled: Unsettled, report: TickReport, log: (line: string) => void): Promise<void> {
+  try {
+    if (await unsettled.tend(report)) log('turns wait for the supervisor: the operator was told');
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    log(`unsettled: ${error.code}: ${error.message}`);
   }
 }
 
@@ -154,30 +179,21 @@ async function companionLook(
   }
 }
 
-/** One look by itself. `acted` is false when another watchdog is at work: then nothing is changed. */
+/** One look by itself. `is_watched`: a watchdog is at work, and acts. */
 export interface OneLook {
   report: TickReport;
-  acted: boolean;
+  is_watched: boolean;
 }
 
 /**
- * Looks once and acts, unless a watchdog runs, which does that itself. Ages count by the rows alone: there is nobody who
- * could know whether the machine slept meanwhile.
+ * Looks once and changes nothing. Ages count by the rows alone: a single look cannot know whether the machine slept
+ * meanwhile, and who does not know that must not end anybody.
  */
 export async function watchOnce(deps: Deps, log: (line: string) => void): Promise<OneLook> {
   const { clock, home } = deps;
-  const locked = acquirePidLock(homePaths.lock(home, 'watchdog'));
-  try {
-    const awake = new Awake(clock.now(), clock.monotonic(), 0);
-    const kills = new Kills(clock, log);
-    const { watchdog } = await deps.config_for(home);
-    const watcher = new Watcher({ deps, awake, kills, may_act: locked.acquired, log });
-    const report = await watcher.tick(watchdog.interval_ms);
-    const isWoken = locked.acquired && (await new Patrol(deps, log).tend());
-    await kills.idle();
-    if (isWoken || report.rings) await ask(homePaths.socket(home), 'ring', 1_000);
-    return { report, acted: locked.acquired };
-  } finally {
-    if (locked.acquired) locked.lock.release();
-  }
+  const awake = new Awake(clock.now(), clock.monotonic(), 0);
+  const watcher = new Watcher({ deps, awake, kills: new Kills(clock, log), may_act: false, log });
+  const { watchdog } = await deps.config_for(home);
+  const report = await watcher.tick(watchdog.interval_ms);
+  return { report, is_watched: isFlocked(homePaths.lock(home, 'watchdog')) };
 }

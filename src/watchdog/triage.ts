@@ -21,6 +21,11 @@ const TAIL = { events: 60, bytes: 8_192 };
 /** It has no tools: one answer, and one more if the first was a mistake. */
 const MAX_TURNS = 2;
 
+/** Questions about one turn that may fail; a busy store deserves a second try. */
+const MAX_FAILURES = 2;
+/** Turns that are remembered for that. */
+const MAX_REMEMBERED = 1_000;
+
 /** What is known of a second opinion; `id` names the session that gave it. */
 export interface Opinion {
   triage: Climb['triage'];
@@ -38,6 +43,8 @@ export class TriageDesk {
   readonly #log: (line: string) => void;
   readonly #place: string;
   #asked = 0;
+  /** How often asking about a turn went wrong. */
+  readonly #failures = new Map<string, number>();
   /** Why nobody can be asked, so that it is said once. */
   #trouble = '';
 
@@ -71,6 +78,7 @@ export class TriageDesk {
     const { triage_harness, triage_timeout_ms, triage_per_tick } = config.watchdog;
     if (triage_harness === null || triage_per_tick === 0) return NOBODY;
     if (key.level === TRIAGE - 1) {
+      if ((this.#failures.get(nameOf(key)) ?? 0) >= MAX_FAILURES) return NOBODY;
       const sling = this.#sling(config, { name: 'triage', task: '' });
       const isOpen = sling !== null && (await mayAsk(this.#deps.store, limitsOf(sling, config, now)));
       return isOpen ? { triage: 'open', id: null } : NOBODY;
@@ -82,10 +90,27 @@ export class TriageDesk {
     return state === 'answered' ? await opinionOf(question) : NOBODY;
   }
 
-  /** Takes the step. False: somebody was first, or nobody can be asked any more. */
+  /**
+   * Takes the step. False: somebody was first, or nobody can be asked any more. What it throws is counted: a question
+   * that cannot be put must not hold the ladder for ever.
+   */
   async ask(of: Case, act: Act): Promise<boolean> {
-    const { config, now } = of;
     this.#asked += 1;
+    const key = nameOf(of.seen.close.turn);
+    try {
+      const asked = await this.#ask(of, act);
+      this.#failures.delete(key);
+      return asked;
+    } catch (error) {
+      if (this.#failures.size >= MAX_REMEMBERED) this.#failures.clear();
+      this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+      throw error;
+    }
+  }
+
+  async #ask(of: Case, act: Act): Promise<boolean> {
+    const { config } = of;
+    const { now } = of.seen;
     const { session_id } = of.seen.close.turn;
     const session = await getSession(this.#deps.store, session_id);
     if (session === null) return false;
@@ -133,6 +158,8 @@ export class TriageDesk {
     }
   }
 }
+
+const nameOf = ({ session_id, turn }: { session_id: string; turn: number }) => `${session_id}:${turn}`;
 
 function limitsOf({ draft }: Sling, { watchdog }: Config, now: number): AskLimits {
   return { per_day: watchdog.triage_per_day, pool: draft.pool, now };

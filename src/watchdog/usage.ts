@@ -1,9 +1,9 @@
 import type { Config } from '../model/config.ts';
 import type { Deps } from '../session/deps.ts';
 import { launcherOf } from '../session/end.ts';
-import { parkForMemory, recordSample, type UsageSample } from '../store/sample.ts';
-import { type OpenTurn, openTurns } from '../store/turn.ts';
-import { sampleTrees, type TreeSample } from '../sys/sample.ts';
+import { type Measurable, parkForMemory, recordSample, turnsToMeasure, type UsageSample } from '../store/sample.ts';
+import type { ProcessId } from '../sys/identity.ts';
+import { heldBytes, sampleTrees, type TreeSample } from '../sys/sample.ts';
 
 const MEGABYTE = 1_048_576;
 
@@ -27,38 +27,46 @@ export interface OverCap {
 
 /**
  * What every turn in flight uses: peak memory and CPU go to its row, and a turn beyond its repository's
- * `limits.memory_mb` is parked; its supervisor ends the processes. Returns those that were parked.
+ * `limits.memory_mb` is parked; its supervisor ends the processes. Returns those that were parked. The peak counts shared
+ * pages once for each process; by such a figure alone nobody is parked (`heldBytes`).
  */
 export async function watchUsage({ store, clock, config_for }: Deps): Promise<OverCap[]> {
-  const seen = sampled(await openTurns(store));
+  const seen = sampled(await turnsToMeasure(store));
   if (seen.length === 0) return [];
   await recordSample(store, seen.map(usageOf));
   const parked: OverCap[] = [];
-  for (const { session, turn, sample } of seen) {
-    const cap_bytes = overCap(sample, (await config_for(session.repo_root)).limits);
+  for (const { turn, launcher, sample } of seen) {
+    const { limits } = await config_for(turn.repo_root);
+    if (overCap(sample, limits) === null) continue;
+    const rss_bytes = heldBytes(launcher, sample);
+    const cap_bytes = overCap({ rss_bytes }, limits);
     if (cap_bytes === null) continue;
-    const key = { session_id: session.id, turn: turn.turn };
-    const evidence = await parkForMemory(store, { ...key, rss_bytes: sample.rss_bytes, cap_bytes, now: clock.now() });
-    if (evidence !== null) parked.push({ ...key, name: session.name, evidence });
+    const key = { session_id: turn.session_id, turn: turn.turn };
+    const evidence = await parkForMemory(store, { ...key, rss_bytes, cap_bytes, now: clock.now() });
+    if (evidence !== null) parked.push({ ...key, name: turn.name, evidence });
   }
   return parked;
 }
 
-type Sampled = OpenTurn & { sample: TreeSample };
+interface Sampled {
+  turn: Measurable;
+  launcher: ProcessId;
+  sample: TreeSample;
+}
 
 function usageOf({ turn, sample }: Sampled): UsageSample {
   const { session_id, turn: number } = turn;
   return { session_id, turn: number, peak_memory_bytes: sample.rss_bytes, cpu_ms: sample.cpu_ms };
 }
 
-function sampled(open: readonly OpenTurn[]): Sampled[] {
-  const running = open.flatMap((one) => {
-    const launcher = launcherOf(one.turn);
-    return launcher === null ? [] : [{ ...one, launcher }];
+function sampled(open: readonly Measurable[]): Sampled[] {
+  const running = open.flatMap((turn) => {
+    const launcher = launcherOf(turn);
+    return launcher === null ? [] : [{ turn, launcher }];
   });
   const samples = sampleTrees(running.map(({ launcher }) => launcher));
-  return running.flatMap(({ session, turn, launcher }) => {
-    const sample = samples.get(launcher.pid);
-    return sample === undefined ? [] : [{ session, turn, sample }];
+  return running.flatMap((one) => {
+    const sample = samples.get(one.launcher.pid);
+    return sample === undefined ? [] : [{ ...one, sample }];
   });
 }

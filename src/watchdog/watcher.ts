@@ -8,7 +8,7 @@ import { diskFree } from '../sys/files.ts';
 import { type Case, carryOut, type Done } from './act.ts';
 import type { Awake, Wakefulness } from './awake.ts';
 import { type Climb, escalate } from './escalate.ts';
-import { judge, type WatchFacts } from './judge.ts';
+import { judge, type WatchFacts, type WatchVerdict } from './judge.ts';
 import type { Kills } from './kills.ts';
 import { type Kind, Memory, type Remembered, remembered } from './memory.ts';
 import { addUsage, lookClosely, quickFacts, type Seen, unchangedTokens, wantsCalls, wantsWork } from './observe.ts';
@@ -66,6 +66,14 @@ interface Candidate {
   kind: Kind;
 }
 
+/** One turn that was looked at closely, and what was made of it. */
+interface Judged {
+  of: Candidate;
+  at: Seen;
+  verdict: WatchVerdict;
+  known: Remembered;
+}
+
 /** Looks at all turns in flight, and closely at those that are not plainly well (O-67, ARCHITECTURE §5). */
 export class Watcher {
   readonly #options: WatcherOptions;
@@ -90,7 +98,7 @@ export class Watcher {
     };
     await this.#try(report, 'look', () => {
       const after = (share: number) => start + interval_ms * share;
-      return this.#look(report, { look: after(SHARE.look), treat: after(SHARE.treat) });
+      return this.#look(report, { look: after(SHARE.look), treat: after(SHARE.treat), patience_ms });
     });
     report.took_ms = Math.round(clock.monotonic() - start);
     if (this.#options.may_act && isWorthARow(report)) {
@@ -112,35 +120,48 @@ export class Watcher {
     }
   }
 
-  async #look(report: TickReport, deadline: { look: number; treat: number }): Promise<void> {
+  async #look(
+    report: TickReport,
+    deadline: { look: number; treat: number; patience_ms: number | undefined },
+  ): Promise<void> {
     const { deps } = this.#options;
     report.disk_free_bytes = diskFree(deps.home);
     const candidates = await this.#candidates(report);
     const first = candidates.length === 0 ? 0 : this.#cursor % candidates.length;
-    const seen: { of: Candidate; at: Seen; known: Remembered }[] = [];
+    const seen: Judged[] = [];
+    const pulse = () => this.#pulse(report, deadline.patience_ms);
     this.#desk.begin();
     // In turn: those who were left out at the last look come first.
     for (const of of [...candidates.slice(first), ...candidates.slice(0, first)]) {
       if (report.looked >= MAX_LOOKS || deps.clock.monotonic() > deadline.look) break;
       report.looked += 1;
       const at_work = (close: CloseRow) => this.#lookAtWork(close, of.known);
-      const look = { known: of.known, at_work, config: of.kind.config, now: report.at };
-      await this.#try(report, of.known.session.name, async () => {
-        const at = await lookClosely(deps.store, of.glance, of.quick, look);
-        if (at !== null) seen.push({ of, at, known: of.known });
+      const { known, kind } = of;
+      await this.#try(report, known.session.name, async () => {
+        const at = await lookClosely(deps.store, of.glance, of.quick, { known, at_work, config: kind.config, pulse });
+        if (at !== null) seen.push({ of, at, verdict: judge(at.facts, kind.config, at.now), known });
       });
     }
     report.left = candidates.length - report.looked;
     this.#cursor = first + report.looked;
-    const unwell = seen.filter(({ of, at }) => judge(at.facts, of.kind.config, report.at).health !== 'ok');
-    if (unwell.length > 0) await this.#try(report, 'usage', async () => addUsage(unwell, report.at));
-    for (const { of, at } of seen) {
+    const unwell = seen.filter(({ verdict }) => verdict.health !== 'ok');
+    if (unwell.length > 0) await this.#try(report, 'usage', async () => addUsage(unwell));
+    for (const judged of seen) {
       // What was judged and not treated is found again by the next look.
       if (deps.clock.monotonic() > deadline.treat) report.left += 1;
-      else await this.#try(report, of.known.session.name, () => this.#treat(report, of, at));
+      else await this.#try(report, judged.known.session.name, () => this.#treat(report, judged));
     }
     if (this.#options.may_act) await this.#try(report, 'triage', () => this.#tidy(report.at));
     this.#memory.turnOver();
+  }
+
+  /** A look takes its time, and whoever sleeps in the middle of one knows as little as after one between two. */
+  #pulse(report: TickReport, patience_ms: number | undefined): { now: number; awake_since: number } {
+    const { awake, deps } = this.#options;
+    const now = deps.clock.now();
+    const wakefulness = awake.look(now, deps.clock.monotonic(), 0, patience_ms);
+    if (wakefulness !== 'steady') report.wakefulness = wakefulness;
+    return { now, awake_since: awake.since };
   }
 
   /** Everything that is not plainly well by its row and by what is remembered. */
@@ -192,12 +213,13 @@ export class Watcher {
     return { config, traits: traitsOf(deps, session, config) };
   }
 
-  async #treat(report: TickReport, { glance, known, kind }: Candidate, seen: Seen): Promise<void> {
-    const { config, traits } = kind;
-    const verdict = judge(seen.facts, config, report.at);
+  async #treat(report: TickReport, { of, at: seen, verdict, known }: Judged): Promise<void> {
+    const { glance } = of;
+    const { config, traits } = of.kind;
+    const { now } = seen;
     const { escalation_level, escalated_at, escalation_cause } = seen.close;
     const key = { session_id: glance.session_id, turn: glance.turn, level: escalation_level };
-    const at = { awake_since: seen.facts.awake_since, now: report.at };
+    const at = { awake_since: seen.facts.awake_since, now };
     const opinion = verdict.act === 'climb' ? await this.#desk.about(key, config, at) : NOBODY;
     const { triage, id: triage_id } = opinion;
     const climb: Climb = {
@@ -207,14 +229,14 @@ export class Watcher {
       can_resume: traits.can_resume && seen.close.native_session_id !== null,
       triage,
     };
-    const step = escalate(climb, config.watchdog, report.at);
+    const step = escalate(climb, config.watchdog, now);
     // Of a turn that is just being ended nothing new is said.
     const isSettled = seen.facts.end_cause !== null && verdict.act === 'none';
     const isNew = !isSettled && (verdict.health !== known.health || verdict.cause !== known.cause);
-    const done = await this.#act({ seen, climb, step, config, isNew, triage_id, now: report.at }, known);
+    const done = await this.#act({ seen, climb, step, config, isNew, calls: known.calls, triage_id }, known);
     if (verdict.act === 'ring' || step.act !== 'none') report.rings = true;
     if (done !== 'missed' && !isSettled) Object.assign(known, { health: verdict.health, cause: verdict.cause });
-    if (verdict.health === 'ok' && step.act === 'none') return;
+    if (verdict.health === 'ok' && verdict.act === 'none' && step.act === 'none') return;
     const { health, cause, evidence } = verdict;
     const { name } = known.session;
     const finding = { session_id: glance.session_id, name, turn: glance.turn, health, cause, evidence };

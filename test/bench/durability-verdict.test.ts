@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { doubles } from '../../bench/durability/lookout.ts';
 import type { Found } from '../../bench/durability/processes.ts';
-import { asObject } from '../../bench/durability/report.ts';
+import { asObject, table } from '../../bench/durability/report.ts';
 import {
   illegalMoves,
   judgeKills,
@@ -171,9 +171,11 @@ const ILL: Watched = {
   ...{ state: 'zombie', end_causes: ['stuck'], outcomes: ['stalled'], decided_at: 11_300 },
 };
 
+const NONE = { false_kills: [], missed_hangs: [], detect_ms: [], settle_ms: [], early_ends: [] };
+
 test('the watchdog campaign sees who was ended wrongly, who was not ended, and how late', () => {
   const judge = (sessions: Watched[], from = 0, to = 0) => judgeWatch(sessions, [{ from, to }], 2_000);
-  expect(judge([WELL, ILL])).toEqual({ false_kills: [], missed_hangs: [], detect_ms: [300] });
+  expect(judge([WELL, ILL])).toEqual({ ...NONE, detect_ms: [300] });
   for (const wrong of [{ state: 'zombie' }, { has_ended: false }, { end_causes: ['silent'] }, { outcomes: ['lost'] }]) {
     expect(judge([{ ...WELL, ...wrong }]).false_kills).toHaveLength(1);
   }
@@ -185,6 +187,27 @@ test('the watchdog campaign sees who was ended wrongly, who was not ended, and h
   expect(judge([late], 10_500, 13_000)).toMatchObject({ missed_hangs: [], detect_ms: [100] });
   expect(judge([late], 11_500, 13_000)).toMatchObject({ missed_hangs: [], detect_ms: [100] });
   expect(judge([late], 12_500, 13_000).missed_hangs).toHaveLength(1);
+});
+
+test('times to detect are never negative: an early end is told apart, and so is a harness that was gone by itself', () => {
+  const judge = (sessions: Watched[], from = 0, to = 0) => judgeWatch(sessions, [{ from, to }], 2_000);
+  const early = judge([{ ...ILL, decided_at: 10_400 }]);
+  expect(early).toEqual({ ...NONE, early_ends: [expect.stringContaining('600 ms early')] });
+  const gone: Watched = { ...ILL, shape: 'forked', allowed_ms: null, decided_at: 10_250 };
+  expect(judge([gone, { ...gone, decided_at: 10_100 }])).toEqual({ ...NONE, settle_ms: [100, 250] });
+  expect(judge([{ ...gone, decided_at: 12_300 }]).missed_hangs).toHaveLength(1);
+  // A suspension that began when all was decided moves nothing.
+  expect(judge([gone], 10_500, 17_000)).toEqual({ ...NONE, settle_ms: [250] });
+  expect(judge([gone], 10_240, 17_000)).toEqual({ ...NONE, settle_ms: [250] });
+  expect(judge([{ ...gone, decided_at: 17_050 }], 10_100, 17_000)).toEqual({ ...NONE, settle_ms: [50] });
+});
+
+test('the table says what its times measure', () => {
+  const numbers = { detect_ms_p50: 12, settle_ms_p50: null, early_ends: 0 };
+  const text = table(new Map([['watch', { zero: {}, numbers, info: {} }]]), 1);
+  expect(text).toMatch(/detect_ms_p50 +12 {2}from overdue to the decision/);
+  expect(text).toMatch(/settle_ms_p50 +- {2}from its harness's own end/);
+  expect(text).toMatch(/early_ends +0 {2}sick ones ended before they were overdue/);
 });
 
 test('a report is good only when every figure with a goal reaches it', () => {

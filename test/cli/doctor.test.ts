@@ -219,6 +219,7 @@ test('a worktree that went, one that nobody has, and logs without rows are told 
   mkdirSync(homePaths.turn(world.home, 'agent-unknown', 1), { recursive: true, mode: 0o700 });
   chmodSync(join(world.home, 'sessions'), 0o700);
   mkdirSync(homePaths.turn(world.home, row.id, 7), { recursive: true });
+  writeFileSync(join(homePaths.turn(world.home, row.id, 7), 'stdout.jsonl'), '{}\n');
   expect(of(await doctor(bench, 0), 'worktrees')).toMatchObject([
     { level: 'warning', what: `${lonely} belongs to no session` },
   ]);

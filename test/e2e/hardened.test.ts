@@ -2,6 +2,8 @@ import { expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { droverBench, writeConfig } from '../support/drover.ts';
+import { leaksOf } from '../support/leaks.ts';
+import { sessionOf, turnsOf, untilTalking } from '../support/peek.ts';
 import { until } from '../support/until.ts';
 
 const bin = (name: string) => resolve(import.meta.dir, '../fixtures/bin', name);
@@ -10,6 +12,7 @@ const config = {
   harness_runners: {
     overflow: runner(bin('overflow.sh')),
     odd: runner(bin('odd-exit.sh')),
+    spoils: runner(bin('spoils-records.sh')),
     late: runner(bin('emitter.sh'), ['60']),
   },
 };
@@ -26,6 +29,21 @@ test('an exit record that is no file is no record: the turn ends, and others are
   const row = await bench.until('odd', (session) => session.ended_at !== null);
   expect([row.state, row.end_reason]).toEqual(['zombie', 'no_exit_status']);
   expect((await bench.run(['ps'])).code).toBe(0);
+}, 60_000);
+
+test('a harness that makes its records unreadable is stopped like any other, and nobody else notices (C-10)', async () => {
+  await bench.run(['sling', '--harness', 'spoils', '--name', 'spoils', 'x']);
+  const { marker } = await untilTalking(bench, 'spoils');
+  const pid = supervisor();
+  await until('both of them', () => leaksOf('66.789').length >= 2);
+  expect((await bench.run(['ps'])).code).toBe(0);
+  expect((await bench.run(['stop', 'spoils'])).code).toBe(0);
+  expect([leaksOf('66.789'), leaksOf(marker)]).toEqual([[], []]);
+  await until('its turn is over', () => turnsOf(bench, 'spoils')[0]?.ended_at);
+  expect(turnsOf(bench, 'spoils')[0]).toMatchObject({ outcome: 'cancelled', tree_empty: 1, survivors: 0 });
+  expect(sessionOf(bench, 'spoils')).toMatchObject({ state: 'stopped' });
+  expect((await bench.run(['ps'])).code).toBe(0);
+  expect(supervisor()).toBe(pid);
 }, 60_000);
 
 test('who waits is not left alone by a supervisor that died', async () => {

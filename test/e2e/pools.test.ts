@@ -5,7 +5,7 @@ import { type Bench, DROVER, droverBench } from '../support/drover.ts';
 import { errorOf, peek, refused, rehearse, sessionOf, turnDir, turnsOf, untilState } from '../support/peek.ts';
 import { until } from '../support/until.ts';
 
-const POOLS = ['wall', 'login', 'hand', 'first', 'rights', 'off'];
+const POOLS = ['wall', 'login', 'hand', 'first', 'over', 'rights', 'off'];
 const DONE = { turns: [[{ say: 'done' }]] };
 
 let bench: Bench;
@@ -94,11 +94,18 @@ test('a person blocks a pool for a while or until released, and words that make 
   expect(await untilParked('hand-1')).toMatchObject({ turn: 0, parked_reason: 'operator' });
   expect((await bench.run(['pools'])).stdout).toContain('operator: lunch, until: drover pools release hand');
   const until_at = new Date(Date.now() + 3_600_000).toISOString();
-  expect(await bench.json(['pools', 'block', 'hand', '--until', until_at])).toMatchObject({
-    pool: { opens_at: until_at },
-  });
-  await bench.json(['pools', 'block', 'hand', '--for', '1s']);
-  await untilState(bench, 'hand-1', 'completed');
+  const shorter = await bench.run(['pools', 'block', 'hand', '--until', until_at]);
+  expect(shorter.stdout).toContain('to make it shorter: drover pools release hand');
+  expect(await poolOf('hand')).toMatchObject({ state: 'blocked', opens_at: null });
+  await bench.run(['stop', 'hand-1']);
+  await bench.json(['pools', 'release', 'hand']);
+  const short = await bench.json<{ pool: { opens_at: string } }>(['pools', 'block', 'hand', '--for', '1s']);
+  await start('hand', 'hand-2', DONE);
+  const blockUntil = ['pools', 'block', 'login', '--until', until_at];
+  expect(await bench.json(blockUntil)).toMatchObject({ changed: true, pool: { opens_at: until_at } });
+  await bench.json(['pools', 'release', 'login']);
+  await untilState(bench, 'hand-2', 'completed');
+  expect(turnsOf(bench, 'hand-2')[0]?.started_at).toBeGreaterThanOrEqual(Date.parse(short.pool.opens_at));
   const unknown = await refused(bench, ['pools', 'block', 'nobody'], [4, 'pool_not_found']);
   expect(unknown.data?.known).toEqual(expect.arrayContaining(['claude', 'hand', 'wall']));
   for (const args of [
@@ -124,7 +131,31 @@ test('who is resumed by a person tries first; a second one waits, and all of the
   expect([all.resumed, all.waiting.map(({ name }) => name)]).toEqual([[], ['first-1']]);
   expect(await poolOf('first')).toMatchObject({ state: 'probing', probe_name: 'first-2' });
   await Bun.write(file, '');
-  for (const name of ['first-2', 'first-1']) await untilState(bench, name, 'completed');
+  await untilState(bench, 'first-2', 'completed');
+  // One session was let through, the person's block was not.
+  expect(await poolOf('first')).toMatchObject({
+    state: 'blocked',
+    reason: 'operator',
+    opens_at: null,
+    parked_count: 1,
+  });
+  expect(sessionOf(bench, 'first-1')).toMatchObject({ state: 'parked', turn: 0 });
+  await bench.json(['pools', 'release', 'first']);
+  await untilState(bench, 'first-1', 'completed');
+}, 60_000);
+
+test("a person's block over a limit keeps the later instant, and its sessions show what holds the pool now", async () => {
+  const limit = { limit: { kind: 'usage_limit', message: 'all spent', resets_in_ms: 3_600_000 } };
+  await start('over', 'over-1', { turns: [[{ say: 'hi' }, limit], [{ say: 'in' }]] });
+  await untilParked('over-1');
+  const { opens_at } = await poolOf('over');
+  const short = await bench.json(['pools', 'block', 'over', '--for', '1s']);
+  expect(short).toMatchObject({ prev: 'blocked', pool: { state: 'blocked', reason: 'usage_limit', opens_at } });
+  await bench.json(['pools', 'block', 'over', '--for', '5h']);
+  expect((await bench.run(['status'])).stdout).toMatch(/over-1 .*operator, pool over opens in [45]h/);
+  expect((await bench.run(['show', 'over-1'])).stdout).toMatch(/operator, pool over opens in [45]h/);
+  await bench.json(['pools', 'release', 'over']);
+  await untilState(bench, 'over-1', 'completed');
 }, 60_000);
 
 test('a session may look at the pools and change none', async () => {
@@ -151,20 +182,23 @@ test('with its guard off every session of a pool waits for itself', async () => 
   expect([row.parked_pool, row.resume_at === null]).toEqual([null, false]);
   await start('off', 'off-2', DONE);
   await untilState(bench, 'off-2', 'completed');
+  const error = await refused(bench, ['pools', 'block', 'off', '--for', '1h'], [3, 'pool_off']);
+  expect(error).toMatchObject({ recovery_commands: ['drover pools on off'], preserved: 'nothing was changed' });
+  expect(await poolOf('off')).toMatchObject({ state: 'off', opens_at: null });
   expect(await bench.json(['pools', 'on', 'off'])).toMatchObject({ prev: 'off', pool: { state: 'open' } });
   await bench.run(['stop', 'off-1']);
 }, 60_000);
 
 test('a supervisor that dies while a pool is blocked changes nothing: the next one sends the probe', async () => {
   await bench.json(['pools', 'block', 'hand', '--for', '3s']);
-  await start('hand', 'hand-2', DONE);
-  await untilParked('hand-2');
+  await start('hand', 'hand-3', DONE);
+  await untilParked('hand-3');
   expect((await bench.run(['down'])).code).toBe(0);
   await until(
     'the time has come',
     async () => Date.parse((await poolOf('hand')).opens_at as unknown as string) < Date.now(),
   );
   expect((await bench.run(['up'])).code).toBe(0);
-  await untilState(bench, 'hand-2', 'completed');
-  expect(turnDir(bench, 'hand-2', 1)).toContain('turns/1');
+  await untilState(bench, 'hand-3', 'completed');
+  expect(turnDir(bench, 'hand-3', 1)).toContain('turns/1');
 }, 60_000);

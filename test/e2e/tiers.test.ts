@@ -239,6 +239,15 @@ describe('tier 2: the patrol (C-07, O-89)', () => {
     ]);
   }, 90_000);
 
+  test('a patrol that fails before it has read is not followed by another at every look', async () => {
+    const bench = tiers(noting, { watch: { turns: [[{ exit: 4 }]] } });
+    await rehearse(bench, 'mute', HANGS);
+    await until('it has failed', () => ownOf(bench, 'monitor').some(({ state }) => state === 'failed'), 30_000);
+    const before = ticks(bench);
+    await until('many more looks at the same trouble', () => ticks(bench) >= before + 25, 30_000);
+    expect(ownOf(bench, 'monitor').map(({ state, name }) => [name, state])).toEqual([['patrol', 'failed']]);
+  }, 60_000);
+
   test('a patrol that was stopped is followed by another when there is news', async () => {
     const bench = tiers(noting);
     await rehearse(bench, 'mute', HANGS);

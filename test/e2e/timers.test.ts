@@ -85,7 +85,7 @@ test('output closed and the process alive: silence decides, not the end of the s
   expect(await ended(bench, 'closes', 'zombie')).toEqual(['silent', 'silent', 'stalled', 1]);
 }, 30_000);
 
-test("the session's own time limit fails it, however busy it is (E-079)", async () => {
+test("the session's own time limit fails it, however busy it is (O-53)", async () => {
   const bench = timed({});
   const busy = Array.from({ length: 40 }, (_, i) => [{ say: `step ${i}` }, { sleep: 100 }]).flat();
   await rehearse(bench, 'slow', { turns: [busy] }, ['--timeout', '900ms']);

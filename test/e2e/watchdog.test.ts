@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VerdictRow } from '../../src/model/verdict.ts';
 import { liveness } from '../../src/sys/identity.ts';
+import type { TickReport } from '../../src/watchdog/watcher.ts';
 import { type Bench, DROVER, droverBench, writeConfig } from '../support/drover.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
 import {
@@ -74,6 +75,26 @@ test('a stuck session is noted, nudged, and ended when that does not help; its t
   expect(mails.map(({ payload_json }) => JSON.parse(payload_json).terminatedBy)).toEqual(['tier0']);
   // The lead is silent as well, but a tool of his runs.
   expect([sessionOf(bench, 'chief').state, actsOf(bench, 'chief')]).toEqual(['working', []]);
+}, 60_000);
+
+test('beyond all patience: exactly its process is killed, it is reported, a zombie and gone, and its parent is told (E-080)', async () => {
+  const bench = watched({ stale_ms: 600, zombie_ms: 1_500, nudge_interval_ms: NEVER });
+  await rehearse(bench, 'chief', { turns: [[{ say: 'go' }, { tool: { tool: 'Wait', ms: 60_000 } }]] });
+  const { pid: chief } = await untilTalking(bench, 'chief');
+  await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] }, ['--parent', 'chief']);
+  const { pid } = await untilTalking(bench, 'mute');
+  expect(liveness({ pid: pid ?? 0 })).toBe('alive');
+  const row = await untilState(bench, 'mute', 'zombie', 40_000);
+  await until('its process is gone', () => liveness({ pid: pid ?? 0 }) === 'dead');
+  expect([liveness({ pid: chief ?? 0 }), sessionOf(bench, 'chief').state]).toEqual(['alive', 'working']);
+  await until('its turn is settled', () => turnsOf(bench, 'mute').every(({ ended_at }) => ended_at !== null));
+  const findings = peek<{ report_json: string }>(bench, 'SELECT report_json FROM ticks ORDER BY seq').flatMap(
+    ({ report_json }) => (JSON.parse(report_json) as TickReport).findings,
+  );
+  const ended = findings.filter(({ act, landed }) => act === 'terminate' && landed);
+  expect(ended.map(({ name, health, turn }) => [name, health, turn])).toEqual([['mute', 'stuck', 1]]);
+  const died = "SELECT to_name FROM mail WHERE type = 'worker_died' AND from_id = :id";
+  expect(peek(bench, died, { id: row.id })).toEqual([{ to_name: 'chief' }]);
 }, 60_000);
 
 test('what explain shows is enough to judge again; other thresholds say other things (replay)', async () => {
@@ -209,8 +230,11 @@ test('there is one watchdog: a second is refused, may take its place, and down e
   const ps = await bench.json<{ watchdog: { pid: number; state: string } }>(['ps']);
   expect(ps.watchdog).toMatchObject({ pid: third.pid, state: 'up' });
   expect((await bench.run(['ps'])).stdout).toContain(`watchdog: pid ${third.pid}`);
-  // One look beside it changes nothing, and says so.
-  expect(await bench.json(['watch', '--once'])).toMatchObject({ acted: false, report: { watched: 0, findings: [] } });
+  // One look beside it says that there is one.
+  expect(await bench.json(['watch', '--once'])).toMatchObject({
+    is_watched: true,
+    report: { watched: 0, findings: [] },
+  });
   expect(await bench.json(['down'])).toMatchObject({ was_up: true, watchdog_was_up: true });
   expect([await third.exited, watchdogPid(bench), supervisorPid(bench)]).toEqual([0, 0, 0]);
 }, 60_000);
@@ -225,7 +249,7 @@ test('the supervisor’s own watchdog ends with it, and it is started by hand as
   expect(watchdogPid(bench)).toBe(0);
 }, 60_000);
 
-test('one look by hand judges and acts when nobody else does, and its exit code says what it found', async () => {
+test('one look by hand judges and never acts, for it cannot know whether the machine slept; its exit code says what it found', async () => {
   const bench = watched({ is_enabled: false });
   await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] });
   await untilTalking(bench, 'mute');
@@ -233,7 +257,11 @@ test('one look by hand judges and acts when nobody else does, and its exit code 
   writeConfig(bench.home, { watchdog: { is_enabled: false, stale_ms: 1, zombie_ms: 2 } });
   const once = await bench.run(['watch', '--once']);
   expect([once.code, once.stdout]).toEqual([1, expect.stringMatching(/mute +1 +stuck \(silent\) +terminate/)]);
-  await untilState(bench, 'mute', 'zombie');
+  expect(once.stdout).toContain('only a look; no watchdog is at work');
+  const { stdout } = await bench.run(['watch', '--once', '--json']);
+  expect(JSON.parse(stdout)).toMatchObject({ is_watched: false, report: { watched: 1 } });
+  expect([sessionOf(bench, 'mute').state, turnsOf(bench, 'mute')[0]?.end_cause]).toEqual(['working', null]);
+  expect([verdictsOf(bench, 'mute'), peek(bench, 'SELECT 1 FROM ticks')]).toEqual([[], []]);
   expect((await bench.run(['watch', '--interval', 'soon'])).code).toBe(2);
 }, 60_000);
 

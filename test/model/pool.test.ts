@@ -171,7 +171,53 @@ describe("a person's word", () => {
     expect(after(off, refusal({}), { type: 'release' }, { type: 'good', session_id: 's', started_at: NOW })).toBe(off);
     expect(mayStart(off, 's', NOW)).toBe('go');
     expect(after(off, { type: 'on' })).toMatchObject({ state: 'open' });
-    expect(after(off, block)).toMatchObject({ state: 'blocked' });
+    // Whose guard is off heeds no block: off stays what it is, so that nothing of it is lost.
+    expect(after(off, block, { type: 'block', opens_at: null, text: 'x' }, { type: 'release' })).toBe(off);
+  });
+
+  test('is not lifted by an answer to a session sent ahead of it; by its instant, or a release, it is', () => {
+    const good = { type: 'good', session_id: 's', started_at: NOW } as const;
+    for (const opens_at of [null, NOW + 2 * MINUTE]) {
+      const blocked = after(pool(), { ...block, opens_at });
+      const tried = after(blocked, { type: 'probe', session_id: 's' });
+      expect([mayStart(tried, 's', NOW), mayStart(tried, 'x', NOW)]).toEqual(['go', 'park']);
+      // The person's instant and words are as they were, and the next session may be sent ahead as well.
+      const answered = after(tried, good);
+      expect(answered).toEqual({ ...blocked, updated_at: NOW });
+      expect(after(answered, { type: 'probe', session_id: 'x' })).toMatchObject({ state: 'probing', probe_id: 'x' });
+      expect(after(tried, { type: 'probe_lost' })).toEqual(blocked);
+      expect(after(answered, { type: 'release' })).toMatchObject({ state: 'open', evidence: null });
+      const late = poolAfter(tried, good, NOW + 2 * MINUTE);
+      expect(late.state).toBe(opens_at === null ? 'blocked' : 'open');
+    }
+  });
+
+  test('makes nothing shorter that stands, and what stands longer stays the reason', () => {
+    const brief = { type: 'block', opens_at: NOW + 1_000, text: 'a moment' } as const;
+    const usage = after(pool(), refusal({ resets_at: NOW + 5 * MINUTE }), brief);
+    expect(usage).toMatchObject({ state: 'blocked', reason: 'usage_limit', opens_at: NOW + 5 * MINUTE });
+    expect(JSON.parse(usage.evidence ?? '')).toMatchObject({ kind: 'usage_limit', by: 'operator', until: NOW + 1_000 });
+    expect(after(usage, { ...block, opens_at: NOW + DAY })).toMatchObject({ reason: 'operator', opens_at: NOW + DAY });
+    const auth = after(pool(), refusal({ kind: 'auth' }), brief, { ...block, opens_at: null });
+    expect(auth).toMatchObject({ state: 'blocked', reason: 'auth', opens_at: null });
+    const own = after(pool(), { ...block, opens_at: null }, brief);
+    expect(own).toMatchObject({ reason: 'operator', opens_at: null });
+    expect(after(pool(), block, brief)).toMatchObject({ opens_at: NOW + MINUTE });
+    expect(after(pool({ retry_at: NOW + DAY }), brief)).toMatchObject({ reason: 'operator', opens_at: NOW + DAY });
+    expect(after(auth, { type: 'release' })).toMatchObject({ state: 'open', reason: null });
+  });
+
+  test('goes on beside a limit that lasts longer: before its instant no answer opens the pool, after it one does', () => {
+    const answer = (row: PoolRow, now: number) => {
+      const probe = poolAfter(row, { type: 'probe', session_id: 's' }, now);
+      return poolAfter(probe, { type: 'good', session_id: 's', started_at: now }, now);
+    };
+    const limit = refusal({ resets_at: NOW + DAY });
+    for (const both of [after(pool(), limit, block), after(pool(), block, limit)]) {
+      expect(both).toMatchObject({ reason: 'usage_limit', opens_at: NOW + DAY });
+      expect(answer(both, NOW + 1)).toMatchObject({ state: 'blocked', reason: 'usage_limit', opens_at: NOW + DAY });
+      expect(answer(both, NOW + MINUTE)).toMatchObject({ state: 'open' });
+    }
   });
 
   test('stands against refusals: of turns in flight, and of a session that was sent ahead of it', () => {
@@ -245,6 +291,31 @@ test('whatever happens, at most one session probes, and the row keeps its pairin
         }
         if (isBlockKept && before.opens_at === null) expect(row.opens_at).toBeNull();
         if (row.opens_at !== null && row !== before) expect(row.opens_at - now).toBeLessThanOrEqual(8 * DAY);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("whatever happens, a person's block stands until its instant, unless a person says otherwise", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(anyEvent, fc.nat(10 * MINUTE)), { maxLength: 40 }), (steps) => {
+      let row = pool();
+      let now = NOW;
+      let until = 0;
+      for (const [make, pause] of steps) {
+        now += pause;
+        const event = make(now);
+        const before = row;
+        row = poolAfter(row, event, now);
+        if (event.type === 'block' && before.state !== 'off')
+          until = Math.max(until, event.opens_at ?? Number.POSITIVE_INFINITY);
+        if (event.type === 'release' || event.type === 'off' || event.type === 'on') until = 0;
+        if (until > now) expect(row.blocked_at).not.toBeNull();
+        if (event.type === 'block' && before.blocked_at !== null)
+          expect(row.opens_at ?? Number.POSITIVE_INFINITY).toBeGreaterThanOrEqual(
+            before.opens_at ?? Number.POSITIVE_INFINITY,
+          );
       }
     }),
     { numRuns: 500 },

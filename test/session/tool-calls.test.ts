@@ -7,7 +7,7 @@ import { ingest } from '../../src/store/ingest.ts';
 import { seedSession, takeTurn, testStore } from '../support/store.ts';
 
 /** The calls of a turn whose stream has these lines: what the adapter makes of each, and the line itself. */
-async function callsOf(
+async function recentOf(
   lines: { raw: string; events: HarnessEvent[] }[],
   options: { exact?: boolean; count?: number } = {},
 ) {
@@ -26,6 +26,10 @@ async function callsOf(
   const { exact = true, count = 20 } = options;
   return recentCalls(world.store, { ...key, dir: turn.dir }, { count, exact });
 }
+
+/** The answered ones, each as one text. */
+const callsOf = async (...given: Parameters<typeof recentOf>) =>
+  (await recentOf(...given)).answered.map(({ whole }) => whole);
 
 /** A call and its answer, each on a line as a harness would write it. */
 function call(id: string, input: unknown, output: string) {
@@ -54,7 +58,7 @@ test('a call is its tool, input and answer, whatever its id', async () => {
   expect([calls.length, distinct(calls), calls[0] === calls[1], calls.includes(null)]).toEqual([4, 3, true, false]);
 });
 
-test('only answered calls count, and of many the newest', async () => {
+test('only answered calls are whole, and of many the newest', async () => {
   const [use] = call('9', 'sleep', '');
   const lines = [...call('1', 'ls', 'a'), ...call('2', 'ls', 'b'), ...call('3', 'ls', 'c'), ...(use ? [use] : [])];
   expect((await callsOf(lines)).length).toBe(3);
@@ -91,4 +95,21 @@ test('a text that is nowhere whole makes its call equal to none', async () => {
   const long = 'x'.repeat(1_000);
   const lines = [...call('1', 'ls', long), ...call('2', 'ls', long)].map((line) => ({ ...line, raw: 'garbage' }));
   expect(await callsOf(lines)).toEqual([null, null]);
+});
+
+test('a call that waits is known by what it asks for, and what is said after the last word of a tool is counted', async () => {
+  const [use] = call('9', 'ls', '');
+  const [other] = call('8', 'make', '');
+  const say = (text: string) => ({ raw: JSON.stringify({ text }), events: [{ type: 'text', text }] as HarnessEvent[] });
+  const lines = [
+    say('before'),
+    ...call('1', 'ls', 'a'),
+    say('between'),
+    ...(other ? [other] : []),
+    ...(use ? [use] : []),
+  ];
+  const { answered, open, said } = await recentOf(lines);
+  expect([open.length, open.indexOf(answered[0]?.use ?? ''), said]).toEqual([2, 1, 0]);
+  const later = await recentOf([...lines, say('12345'), say('x'.repeat(500))]);
+  expect([later.seq > 0, later.said]).toEqual([true, 205]);
 });

@@ -11,8 +11,10 @@ import {
   getTurn,
   nextDueAt,
   openTurns,
+  type Places,
   releaseDue,
   takeLease,
+  turnsInFlight,
   turnsToEnd,
 } from '../../src/store/turn.ts';
 import { listTurns } from '../../src/store/turn-list.ts';
@@ -258,6 +260,33 @@ describe('what is due', () => {
     expect(all[0]).toBe(idle);
     expect(all.slice(1).sort()).toEqual(queued.sort());
     expect(await dispatchable(world.store, now, 1)).toEqual([idle]);
+  });
+
+  test('of some repositories only, or of all but some, and a limit counts those alone', async () => {
+    const world = await testStore();
+    for (const repo_root of ['/farm', '/farm', '/barn', '/field']) {
+      await seedSession(world, { repo_root });
+      world.clock.advance(1);
+    }
+    const roots = async (limit: number, places?: Places) => {
+      const ids = await dispatchable(world.store, world.clock.now(), limit, places);
+      return Promise.all(ids.map(async (id) => (await getSession(world.store, id))?.repo_root));
+    };
+    expect(await roots(9)).toEqual(['/farm', '/farm', '/barn', '/field']);
+    expect(await roots(1, { except: ['/farm'] })).toEqual(['/barn']);
+    expect(await roots(9, { except: ['/farm', '/barn'] })).toEqual(['/field']);
+    expect(await roots(9, { only: ['/barn', '/other'] })).toEqual(['/barn']);
+    expect(await roots(9, { only: [] })).toEqual([]);
+  });
+
+  test('the turns in flight are those that are not over', async () => {
+    const world = await testStore();
+    const [one, two] = [await seedSession(world), await seedSession(world)];
+    const taken = await takeTurn(world, one.id);
+    await takeTurn(world, two.id);
+    expect(await turnsInFlight(world.store)).toBe(2);
+    await endTurn(world, taken);
+    expect(await turnsInFlight(world.store)).toBe(1);
   });
 
   test('a parked session goes on at its instant, once, unless a person paused it in between', async () => {

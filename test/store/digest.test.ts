@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { newId } from '../../src/model/id.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { digestOf, newsFor, sendDigest } from '../../src/store/digest.ts';
+import { listMail } from '../../src/store/mail-list.ts';
 import type { NewSession, Sling } from '../../src/store/new-session.ts';
 import { setPool } from '../../src/store/pool.ts';
 import { listSessions } from '../../src/store/session.ts';
@@ -23,6 +24,7 @@ function slingOf(world: TestStore): Sling {
     ...{ id: newId('agent'), name: 'patrol', role: 'monitor', harness: 'rehearsal', task: 'look', project: 'd' },
     ...{ task_group: 'w', profile_name: null, profile_json: null, model: null, repo_root: DESKS.desk },
     ...{ branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null, recovered_from: null },
+    is_persistent: 0,
     ...{ native_session_id: null, worktree_path: null, max_turns: null, timeout_ms: null, prompt_version: null },
     ...{ pool: 'rehearsal', working_dir: DESKS.desk },
   };
@@ -57,7 +59,15 @@ describe('what the patrol has not been told (tier 2)', () => {
   test('verdicts that are not well, and acts; escalations apart; its own and those of triage never', async () => {
     const world = await testStore();
     const { id } = await seedSession(world, { name: 'mute' });
-    expect(await news(world)).toEqual({ count: 0, grave: 0, newest: 0, until: 0, sent_at: null, is_waiting: false });
+    expect(await news(world)).toEqual({
+      count: 0,
+      grave: 0,
+      newest: 0,
+      until: 0,
+      sent_at: null,
+      is_waiting: false,
+      failed: 0,
+    });
     await judged(world, id, { health: 'ok', act: 'none' });
     for (const repo_root of Object.values(DESKS)) await judged(world, (await seedSession(world, { repo_root })).id);
     expect((await news(world)).count).toBe(0);
@@ -139,6 +149,31 @@ describe('it is told once', () => {
     expect((await news(world)).sent_at).not.toBeNull();
     expect(await send(world)).toBe(true);
     expect((await patrols(world)).map(({ state }) => state).sort()).toEqual(['queued', 'stopped']);
+  });
+
+  test('patrols that end without having read are counted, and the operator is told once in a row of them', async () => {
+    const world = await testStore();
+    await judged(world, (await seedSession(world, { name: 'mute' })).id);
+    const told = async () => (await listMail(world.store, { to_id: null })).map(({ subject }) => subject);
+    const fail = async () => {
+      const living = (await patrols(world)).find(({ ended_at }) => ended_at === null);
+      await endTurn(world, await takeTurn(world, living?.id ?? ''), { ok: false, settle: { max_attempts: 1 } });
+    };
+    for (let round = 0; round < 6; round += 1) {
+      expect([round, (await news(world)).failed, await send(world)]).toEqual([round, round, true]);
+      expect([round, await told()]).toEqual([round, round < 3 ? [] : ['The patrol does not work']]);
+      await fail();
+    }
+    await send(world);
+    const [living] = (await patrols(world)).filter(({ ended_at }) => ended_at === null);
+    await endTurn(world, await takeTurn(world, living?.id ?? ''), { settle: { is_persistent: true } });
+    expect(await news(world)).toMatchObject({ count: 0, failed: 0, is_waiting: false });
+    // What ended before does not count against those that follow.
+    await judged(world, (await seedSession(world, { name: 'dumb' })).id);
+    const now = world.clock.now();
+    await stopSession(world.store, { session_id: living?.id ?? '', actor: 'cli', reason: 'x', now });
+    expect([await send(world), (await news(world)).failed]).toEqual([true, 0]);
+    expect(await told()).toEqual(['The patrol does not work']);
   });
 
   test('not while its pool is shut', async () => {

@@ -101,7 +101,7 @@ function scans(home: string, statement: [string, Params]): string[] {
   // A partial index is as short as what it holds; what is scanned without any is the whole history.
   return plan.filter(
     (detail) =>
-      /^SCAN (?!CONSTANT|\(|w\b)/.test(detail) &&
+      /^SCAN (?!CONSTANT|\(|w\b|json_each\b)/.test(detail) &&
       !/USING (?:COVERING )?INDEX (?:one_turn|turns_to_end|live_|waiting_|sessions_by_update)/.test(detail),
   );
 }

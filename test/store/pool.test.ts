@@ -163,7 +163,18 @@ describe('a probe', () => {
     expect(await pool(world)).toMatchObject({ state: 'probing', probe_id: second.id });
     await expect(resume(first.id)).rejects.toMatchObject({ code: 'pool_probing', kind: 'refused' });
     expect((await row(world, first.id)).state).toBe('parked');
-    await feedTurn(world, await takeTurn(world, second.id), [TOOL]);
+    // Its answer does not lift what a person said of the pool: it goes on alone, and the next one may be sent as well.
+    const taken = await takeTurn(world, second.id);
+    await feedTurn(world, taken, [TOOL]);
+    const stands = { state: 'blocked', reason: 'operator', opens_at: null, probe_id: null };
+    expect(await pool(world)).toMatchObject(stands);
+    expect(await advance(world)).toEqual([]);
+    expect((await resume(first.id)).changed).toBe(true);
+    await endTurn(world, taken);
+    await endTurn(world, await takeTurn(world, first.id));
+    expect(await states(world)).toEqual(['completed', 'completed']);
+    expect(await pool(world)).toMatchObject(stands);
+    await setPool(world.store, POOL, { type: 'release' }, world.clock.now());
     expect(await pool(world)).toMatchObject({ state: 'open' });
   });
 
@@ -219,9 +230,15 @@ describe('a refused login', () => {
     await setPool(world.store, POOL, { type: 'release' }, world.clock.now());
     expect(await advance(world)).toEqual(['pool rehearsal: 5 follow']);
     expect(await releaseDue(world.store, world.clock.now() + 60_000, 'supervisor')).toBe(5);
-    // The next wall is another one: told again.
+    // The next wall is another one: told again. A person's block neither shortens what stands nor hides it: nobody calls with the bad login, nobody is told twice.
     const again = await takeTurn(world, all[0]?.id ?? '');
     await refuse(world, again, { kind: 'auth' });
+    expect(await told()).toHaveLength(2);
+    const opens_at = world.clock.now() + 1_000;
+    await setPool(world.store, POOL, { type: 'block', opens_at, text: 'x' }, world.clock.now());
+    world.clock.advance(5_000);
+    expect(await advance(world)).toEqual(['pool rehearsal: 4 wait (auth)']);
+    expect(await pool(world)).toMatchObject({ state: 'blocked', reason: 'auth', opens_at: null });
     expect(await told()).toHaveLength(2);
   });
 });
@@ -231,6 +248,8 @@ describe('a throttle', () => {
     const world = await testStore();
     const all = await herd(world, 4);
     const begun = [await takeTurn(world, all[0]?.id ?? ''), await takeTurn(world, all[1]?.id ?? '')];
+    // Both began before the first of them was refused, also where all happens within a millisecond.
+    world.clock.advance(1);
     for (const taken of begun) await refuse(world, taken, { kind: 'overloaded', status: 529 });
     const { retry_at, strikes, state } = await pool(world);
     expect([state, strikes]).toEqual(['open', 1]);

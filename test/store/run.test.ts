@@ -25,6 +25,7 @@ test('a run has id, name, start, status and a derived count; a taken id is not g
     status: 'active' as const,
     started_at: 1_000,
     completed_at: null,
+    notified_at: null,
     agent_count: 0,
     live_count: 0,
     coordinator_session_id: null,

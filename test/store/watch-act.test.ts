@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import type { HarnessEvent, Limit } from '../../src/model/harness.ts';
 import type { SessionRow } from '../../src/model/session.ts';
+import { setPool } from '../../src/store/pool.ts';
 import { getTurn, markEndCause } from '../../src/store/turn.ts';
 import { appendTick, lastTick, latestVerdicts, listVerdicts } from '../../src/store/verdict.ts';
 import {
@@ -11,6 +13,7 @@ import {
   nudgeTurn,
   recordStep,
 } from '../../src/store/watch-act.ts';
+import { recentToolEvents, toolPart } from '../../src/store/watched.ts';
 import { endTurn, feedTurn, type TakenTurn, type TestStore, takeTurn, testStore, verdictOf } from '../support/store.ts';
 import { family, mailTo, NUDGE, notes, row, TEXT } from './family.ts';
 
@@ -84,6 +87,53 @@ describe('an act misses when somebody was first (MODEL §2.5, I1)', () => {
   });
 });
 
+describe('an act about a loop misses when the loop has been left', () => {
+  const poll = (output: string): HarnessEvent[] => [
+    { type: 'tool_use', tool: 'Bash', tool_id: 't', input: 'gh pr checks', files: [] },
+    { type: 'tool_result', tool_id: 't', output, is_error: false },
+  ];
+  const other: HarnessEvent = { type: 'tool_use', tool: 'Bash', tool_id: 'b', input: 'make', files: [] };
+  const done: HarnessEvent = { type: 'result', ok: true, reason: 'success', text: 'done', model_turns: 1, denials: [] };
+
+  async function looping() {
+    const found = await atWork();
+    await feedTurn(found.world, found.taken, poll('pending'));
+    const rows = await recentToolEvents(found.world.store, found.taken.turn, 10);
+    const calls = { seq: rows.at(-1)?.seq ?? 0, parts: rows.map(toolPart) };
+    return { ...found, act: actOn(found.taken, { events: null, behaviour: { calls } }) };
+  }
+
+  test.each([
+    ['nothing', [], true],
+    ['a word', [TEXT], true],
+    ['another round', poll('pending'), true],
+    ['the same call, with another answer', poll('passed'), false],
+    ['another call', [other], false],
+    ['a round and another call', [...poll('pending'), other], false],
+    ['its result', [done], false],
+  ] as const)('since then: %s', async (_, events, lands) => {
+    for (const what of ['note', 'nudge', 'bury'] as const) {
+      const { world, taken, act } = await looping();
+      await feedTurn(world, taken, [...events]);
+      const landed = {
+        note: () => recordStep(world.store, act),
+        nudge: () => nudgeTurn(world.store, act, { draft: NUDGE, interrupt: true }),
+        bury: async () => (await buryTurn(world.store, act, END)) !== null,
+      };
+      expect([what, await landed[what]()]).toEqual([what, lands]);
+    }
+  });
+
+  test('work without effect is about no call, and a result ends it as well', async () => {
+    const { world, taken } = await looping();
+    const act = actOn(taken, { events: null, behaviour: { calls: null } });
+    await feedTurn(world, taken, [other]);
+    expect(await recordStep(world.store, act)).toBe(true);
+    await feedTurn(world, taken, [done]);
+    expect(await recordStep(world.store, act)).toBe(false);
+  });
+});
+
 describe('what each act writes, in one transaction with its verdict (O-35, O-69, O-71)', () => {
   test('note: stalled, with the rung', async () => {
     const { world, child, taken } = await atWork();
@@ -93,6 +143,22 @@ describe('what each act writes, in one transaction with its verdict (O-35, O-69,
     expect((await listVerdicts(world.store, child.id)).map(({ act, evidence }) => [act, evidence])).toEqual([
       ['note', 'silent'],
     ]);
+  });
+
+  test('a session that is called stalled keeps its process and everything else (E-079)', async () => {
+    const { world, child, taken } = await atWork();
+    await world.store.write((tx) =>
+      tx.run("UPDATE turns SET pid = 4242, pid_start_time = '77' WHERE session_id = :id", {
+        id: child.id,
+      }),
+    );
+    const before = { session: await row(world, child.id), turn: await getTurn(world.store, child.id, 1) };
+    expect(await noteStall(world.store, actOn(taken))).toBe(true);
+    const after = await row(world, child.id);
+    const { state, updated_at, stalled_since, escalated_at, escalation_cause } = after;
+    expect([state, stalled_since]).toEqual(['stalled', 1_000]);
+    expect(after).toEqual({ ...before.session, state, updated_at, stalled_since, escalated_at, escalation_cause });
+    expect(await getTurn(world.store, child.id, 1)).toEqual(before.turn);
   });
 
   test('nudge: mail, and with an interruption the end of the turn; without, the turn goes on', async () => {
@@ -180,9 +246,39 @@ describe('the rung survives an interruption and nothing else that is good (O-35,
 
   test('the watchdog takes it back for its own turn only', async () => {
     const { world, child, taken } = await onRung();
-    expect(await leaveLadder(world.store, { session_id: child.id, turn: 2 })).toBe(false);
-    expect(await leaveLadder(world.store, { session_id: child.id, turn: taken.turn.turn })).toBe(true);
+    expect(await leaveLadder(world.store, { session_id: child.id, turn: 2 }, null)).toBe(false);
+    expect(await leaveLadder(world.store, { session_id: child.id, turn: taken.turn.turn }, null)).toBe(true);
     expect(await rungOf(world, child.id)).toEqual(OFF);
+  });
+
+  test('and the word that it is well again is written with it or not at all', async () => {
+    const { world, child, taken } = await onRung();
+    const key = { session_id: child.id, turn: taken.turn.turn };
+    const verdict = verdictOf(key, { health: 'ok', cause: null, act: 'none' });
+    const before = (await listVerdicts(world.store, child.id)).length;
+    const broken = { ...verdict, evidence: null as unknown as string };
+    await expect(leaveLadder(world.store, key, broken)).rejects.toThrow();
+    expect(await rungOf(world, child.id)).toEqual([1, 1_000, 'silent']);
+    expect(await leaveLadder(world.store, key, verdict)).toBe(true);
+    expect([await rungOf(world, child.id), (await listVerdicts(world.store, child.id)).length]).toEqual([
+      OFF,
+      before + 1,
+    ]);
+  });
+
+  test('an end that was no interruption leaves it: what comes after a crash or a limit begins anew', async () => {
+    const limit = { kind: 'rate_limit', final: true, message: 'slow down', status: 429 } as Limit;
+    for (const ending of ['crashed', 'limited', 'limited without a guard'] as const) {
+      const { world, child, taken } = await onRung();
+      await endTurn(world, taken, { ok: false, settle: { exit: null } });
+      if (ending === 'limited without a guard') await setPool(world.store, child.pool, { type: 'off' }, 1);
+      const next = await takeTurn(world, child.id);
+      const exit_events: HarnessEvent[] = ending === 'crashed' ? [] : [{ type: 'limit', limit }];
+      await endTurn(world, next, { ok: false, settle: { exit_events } });
+      const after = await row(world, child.id);
+      expect([ending, after.state]).toEqual([ending, ending === 'crashed' ? 'idle' : 'parked']);
+      expect(await rungOf(world, child.id)).toEqual(OFF);
+    }
   });
 });
 

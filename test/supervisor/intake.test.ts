@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rehearsal } from '../../src/harness/rehearsal.ts';
+import { AppError } from '../../src/model/error.ts';
 import type { Harness } from '../../src/model/harness.ts';
 import { listEvents } from '../../src/store/event.ts';
 import { Intake } from '../../src/supervisor/intake.ts';
@@ -52,4 +53,22 @@ test('lines that break the row cost their turn its events and nobody else anythi
   expect([await texts(good), await texts(after)]).toEqual([2, 1]);
   expect(bad.row.malformed).toBe(3);
   for (const turn of [good, bad, after]) turn.close();
+});
+
+test('a stream that was closed to us is read to its end at the end of its turn, and only then', async () => {
+  const world = await testStore();
+  const turn = await running(world, 'closed', rehearsal, [text(1)]);
+  const intake = new Intake(world.store, world.clock);
+  turn.read = () => {
+    throw new AppError('refused', 'permission_denied', 'cannot read stdout.jsonl');
+  };
+  await intake.take([turn], false);
+  await intake.take([turn], true);
+  expect(turn.dirty).toBe(false);
+  turn.read = () => {
+    throw new AppError('unavailable', 'too_many_open_files', 'cannot read stdout.jsonl');
+  };
+  // What passes is waited out: the rest of the stream may say how the turn ended.
+  await expect(intake.take([turn], true)).rejects.toMatchObject({ code: 'too_many_open_files' });
+  turn.close();
 });

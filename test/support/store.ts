@@ -105,6 +105,7 @@ export async function seedSession(world: TestStore, draft: Partial<NewSession> =
       parent_id: null,
       depth: draft.parent_id ? 1 : 0,
       run_id: null,
+      is_persistent: 0,
       recovered_from: null,
       native_session_id: null,
       worktree_path: null,

@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from 'bun:test';
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import {
+  chargedBytes,
   findGroup,
   groupOutsideTurns,
   makeGroup,
@@ -224,3 +225,10 @@ test.skipIf(NOT_ROOT !== '')(
     expect(probe.reason).toMatch(/EACCES|EROFS|no cgroup v2/);
   },
 );
+
+test('cgroup: a group is charged for what cannot be dropped, and for nothing that is known without the controller', () => {
+  const dir = tempDir('charged');
+  expect(chargedBytes(dir)).toBeNull();
+  writeFileSync(`${dir}/memory.stat`, 'anon 1000\nfile 999999\nkernel 5\nshmem 24\nfile_mapped 7\nanon_thp 3\n');
+  expect(chargedBytes(dir)).toBe(1024);
+});

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import { type Climb, escalate } from '../../src/watchdog/escalate.ts';
 import type { WatchVerdict } from '../../src/watchdog/judge.ts';
 import { climbOf, factsOf, rung, START, watchdog } from './watch-facts.ts';
@@ -82,8 +83,36 @@ describe('what holds it (O-70)', () => {
     expect(step({ rung: rung(0), facts: busy })).toMatchObject({ act: 'nudge', interrupt: false });
     expect(step({ rung: rung(0), facts: idle })).toMatchObject({ act: 'nudge', interrupt: true });
     const loop = { rung: rung(0, START, 'repetition'), verdict: LOOP };
-    expect(step({ ...loop, facts: busy })).toMatchObject({ act: 'nudge', interrupt: true });
-    expect(step({ ...loop, can_resume: false })).toMatchObject({ act: 'nudge', interrupt: false });
+    const round = { repetition: { period: 1, times: 8, last_at: START + 1 } };
+    expect(step({ ...loop, facts: { ...busy, ...round } })).toMatchObject({ act: 'nudge', interrupt: true });
+    expect(step({ ...loop, facts: factsOf(round), can_resume: false })).toMatchObject({
+      act: 'nudge',
+      interrupt: false,
+    });
+  });
+
+  test('a loop climbs only while it goes on: each step wants one more round than the step before', () => {
+    const loopAt = (last_at: number, awake_since = START) =>
+      factsOf({ repetition: { period: 1, times: 8, last_at }, awake_since });
+    const on = (level: number, last_at: number) => ({
+      rung: rung(level, START, 'repetition'),
+      verdict: LOOP,
+      facts: loopAt(last_at),
+    });
+    expect(step({ rung: rung(0, null), verdict: LOOP, facts: loopAt(START) }).act).toBe('note');
+    for (const [level, act] of [
+      [0, 'nudge'],
+      [1, 'terminate'],
+      [2, 'terminate'],
+    ] as const) {
+      expect(step(on(level, START), START + 10 ** 9).act).toBe('none');
+      expect(step(on(level, START + 1)).act).toBe(act);
+    }
+    const triage = { verdict: 'terminate', reason: 'so' } as const;
+    expect(step({ ...on(2, START), triage }).act).toBe('none');
+    expect(step({ ...on(2, START + 1), triage }).act).toBe('terminate');
+    // A clock that went back does not hide the rounds since.
+    expect(step({ ...on(0, DUE), rung: rung(0, START + 10 ** 9, 'repetition') }, DUE + 1).act).toBe('nudge');
   });
 
   test('work without a change of the tree gets a word and is never ended', () => {
@@ -110,6 +139,7 @@ describe('the ladder is left', () => {
   });
 
   test('not by a verdict that is not well, and not where there is none', () => {
+    expect(step({ verdict: { ...OK, act: 'ring' }, rung: rung(1) }, calm + 1).ladder).toBe('keep');
     expect(step({ verdict: { ...OK, health: 'dead', act: 'ring' }, rung: rung(1) }, calm + 1).ladder).toBe('keep');
     expect(step({ verdict: OK }, calm + 1).ladder).toBe('keep');
   });
@@ -174,4 +204,13 @@ test('a step is at most one up, and no config makes it throw or climb while well
       },
     ),
   );
+});
+
+test('the settings of tier 0 and 1 where nobody says otherwise (O-27)', () => {
+  expect(DEFAULT_CONFIG.watchdog).toMatchObject({
+    rpc_timeout_ms: 5_000,
+    triage_timeout_ms: 30_000,
+    max_escalation_level: 3,
+    notify_parent_on_death: true,
+  });
 });

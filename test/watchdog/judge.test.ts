@@ -38,7 +38,7 @@ describe('age: strict thresholds, one verdict each (O-68, E-079, E-081, MODEL §
     for (const over of [{ is_persistent: true }, { tools_open: 1 }]) {
       expect(at(over, 10 * watchdog.zombie_ms).health).toBe('ok');
       expect(at({ ...over, process: 'gone' }, 0).health).toBe('dead');
-      expect(at({ ...over, repetition: { period: 1, times: 99 } }, 0).health).toBe('looping');
+      expect(at({ ...over, repetition: { period: 1, times: 99, last_at: START } }, 0).health).toBe('looping');
     }
   });
 
@@ -50,7 +50,7 @@ describe('age: strict thresholds, one verdict each (O-68, E-079, E-081, MODEL §
 
 describe('observable state comes first (O-67)', () => {
   test('a proven death beats every other fact, and is the supervisor’s to settle', () => {
-    const facts = { process: 'gone', end_cause: 'stop', repetition: { period: 1, times: 99 } } as const;
+    const facts = { process: 'gone', end_cause: 'stop', repetition: { period: 1, times: 99, last_at: START } } as const;
     expect(at(facts, 10 * watchdog.zombie_ms)).toMatchObject({ health: 'dead', act: 'ring', cause: 'gone' });
     expect(at({ process: 'unknown' }, 0).health).toBe('ok');
   });
@@ -82,13 +82,52 @@ describe('observable state comes first (O-67)', () => {
   });
 });
 
+describe('a row that the supervisor has not kept up says nothing about its turn', () => {
+  const behind = { has_unread_lines: true, tools_open: 1, written_at: START };
+  const long = 10 * turn.tool_ms;
+
+  test('whatever it says of tools, silence or a result, the supervisor is rung and nobody is ended', () => {
+    for (const over of [
+      {},
+      { tools_open: 0 },
+      { result_at: START },
+      { first_event_at: null, last_event_at: null },
+      { is_limited: true },
+      { repetition: { period: 1, times: 99, last_at: START } },
+      { unchanged_tokens: UNCHANGED_TOKENS + 1 },
+    ])
+      expect(at({ ...behind, ...over }, long, DEFAULT_CONFIG)).toMatchObject({ health: 'ok', act: 'ring' });
+    // It has a moment to read; and the start of a line is none yet.
+    expect(at({ ...behind, result_at: START }, 5_000).act).toBe('none');
+    expect(at({ ...behind, result_at: START }, 5_001).act).toBe('ring');
+    expect(at({ ...behind, has_unread_lines: false }, long, DEFAULT_CONFIG)).toMatchObject({ act: 'end' });
+  });
+
+  test('what does not hang on events holds: its own time limit, the size of its log, a decided end, a gone process', () => {
+    expect(at({ ...behind, timeout_ms: 1_000 }, long)).toMatchObject({ act: 'end', cause: 'timeout' });
+    const log = { ...behind, log_bytes: turn.max_log_bytes + 1 };
+    expect(at(log, long)).toMatchObject({ act: 'end', cause: 'log_limit' });
+    expect(at({ ...behind, end_cause: 'stop', ending_since: START }, long)).toMatchObject({
+      act: 'end',
+      cause: 'stop',
+    });
+    expect(at({ ...behind, process: 'gone' }, long)).toMatchObject({ health: 'dead', act: 'ring' });
+  });
+});
+
 describe('behaviour (fault 49)', () => {
   test('the same call so often in a row, or a cycle twice as long', () => {
     const times = watchdog.loop_repeats;
-    expect(at({ repetition: { period: 1, times: times - 1 } }, 0).health).toBe('ok');
-    expect(at({ repetition: { period: 1, times } }, 0)).toMatchObject({ health: 'looping', cause: 'repetition' });
-    expect(at({ repetition: { period: 2, times: times - 1 } }, 0).health).toBe('ok');
-    expect(at({ repetition: { period: 2, times } }, 0)).toMatchObject({ health: 'looping', act: 'climb' });
+    expect(at({ repetition: { period: 1, times: times - 1, last_at: START } }, 0).health).toBe('ok');
+    expect(at({ repetition: { period: 1, times, last_at: START } }, 0)).toMatchObject({
+      health: 'looping',
+      cause: 'repetition',
+    });
+    expect(at({ repetition: { period: 2, times: times - 1, last_at: START } }, 0).health).toBe('ok');
+    expect(at({ repetition: { period: 2, times, last_at: START } }, 0)).toMatchObject({
+      health: 'looping',
+      act: 'climb',
+    });
   });
 
   test('tokens without a change of the tree', () => {

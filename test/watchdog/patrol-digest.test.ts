@@ -4,7 +4,7 @@ import { digestText, patrolDue } from '../../src/watchdog/patrol-digest.ts';
 import { START } from './watch-facts.ts';
 
 const config = { patrol_harness: 'claude', patrol_every_ms: 1_800_000 };
-const NEWS = { count: 1, grave: 0, sent_at: null as number | null, is_waiting: false };
+const NEWS = { count: 1, grave: 0, sent_at: null as number | null, is_waiting: false, failed: 0 };
 const due = (over: Partial<typeof NEWS>, passed = 0, limits: Partial<typeof config> | { patrol_harness: null } = {}) =>
   patrolDue({ ...NEWS, ...over }, { ...config, ...limits }, START + passed);
 
@@ -27,6 +27,14 @@ describe('when the patrol is woken (tier 2)', () => {
     [{ sent_at: START + 10 ** 9 }, 0, true],
     [{ sent_at: START, is_waiting: true }, 10 ** 9, false],
     [{ is_waiting: true, grave: 9 }, 10 ** 9, false],
+    [{ sent_at: START, grave: 1, failed: 1 }, 119_999, false],
+    [{ sent_at: START, grave: 1, failed: 1 }, 120_000, true],
+    [{ sent_at: START, grave: 1, failed: 3 }, 479_999, false],
+    [{ sent_at: START, grave: 1, failed: 3 }, 480_000, true],
+    [{ sent_at: START, grave: 1, failed: 2_000 }, 3_599_999, false],
+    [{ sent_at: START, grave: 1, failed: 2_000 }, 3_600_000, true],
+    [{ sent_at: START, failed: 1 }, 3_599_999, false],
+    [{ sent_at: START, failed: 1 }, 3_600_000, true],
   ])('%p after %p ms: %p', (news, passed, expected) => {
     expect(due(news, passed)).toBe(expected);
   });
@@ -34,6 +42,25 @@ describe('when the patrol is woken (tier 2)', () => {
   test('an hour that is shorter than the rest after an escalation wins', () => {
     expect(due({ sent_at: START, grave: 1 }, 1_000, { patrol_every_ms: 1_000 })).toBe(true);
   });
+});
+
+test('a patrol that always fails is started a dozen times in eight hours, however short its hour', () => {
+  for (const patrol_every_ms of [1_000, 1_800_000]) {
+    const sent: number[] = [];
+    for (let passed = 0; passed < 8 * 3_600_000; passed += 1_000) {
+      const sent_at = sent.length === 0 ? null : START + (sent.at(-1) ?? 0);
+      if (due({ grave: 1, sent_at, failed: sent.length }, passed, { patrol_every_ms })) sent.push(passed);
+    }
+    expect(sent.length).toBe(12);
+  }
+});
+
+test('an hour that is longer than the longest pause stays as it is', () => {
+  const limits = { patrol_every_ms: 7_200_000 };
+  expect([7_199_999, 7_200_000].map((passed) => due({ sent_at: START, failed: 4 }, passed, limits))).toEqual([
+    false,
+    true,
+  ]);
 });
 
 test('a digest says who, what, what was done, how old and how dear', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { callsNeeded, isLoop, repetitionOf } from '../../src/watchdog/repetition.ts';
+import { callsNeeded, goesOn, isLoop, repetitionOf } from '../../src/watchdog/repetition.ts';
 
 const calls = (text: string) => [...text].map((letter) => (letter === '?' ? null : letter));
 const of = (text: string) => repetitionOf(calls(text));
@@ -62,4 +62,20 @@ test('as many calls as are asked for are enough to find every loop', () => {
       expect(isLoop(repetitionOf(cycle), loop_repeats)).toBe(true);
     }),
   );
+});
+
+test.each([
+  ['AAA', '', true],
+  ['AAA', 'A', true],
+  ['AAA', 'AA', true],
+  ['AAA', 'B', false],
+  ['AAA', 'AB', false],
+  ['AAA', '?', false],
+  ['CABAB', 'A', true],
+  ['CABAB', 'ABA', true],
+  ['CABAB', 'B', false],
+  ['CABAB', 'C', false],
+])('a call that waits for its answer goes on with the cycle or leaves it: %p %p', (answered, open, expected) => {
+  const repetition = of(answered);
+  expect(repetition !== null && goesOn(repetition, calls(answered), calls(open))).toBe(expected);
 });

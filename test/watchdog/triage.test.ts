@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import { homePaths } from '../../src/model/home.ts';
 import type { SessionRow } from '../../src/model/session.ts';
+import type { Deps } from '../../src/session/deps.ts';
 import { listMail } from '../../src/store/mail-list.ts';
 import { setPool } from '../../src/store/pool.ts';
 import { getSession, listSessions } from '../../src/store/session.ts';
@@ -16,12 +17,14 @@ import { Watcher } from '../../src/watchdog/watcher.ts';
 import {
   endTurn,
   feedTurn,
+  PACKAGE_DIR,
   seedSession,
   type TakenTurn,
   type TestStore,
   takeTurn,
   testStore,
 } from '../support/store.ts';
+import { tempDir } from '../support/temp.ts';
 
 const SETTINGS = { stale_ms: 300_000, zombie_ms: 9_000_000, nudge_interval_ms: 60_000, triage_timeout_ms: 30_000 };
 const STALE = SETTINGS.stale_ms + 1;
@@ -37,9 +40,9 @@ async function bench(watchdog: Record<string, unknown> = {}, more: Record<string
   const config = { turn, watchdog: { ...SETTINGS, triage_harness: 'rehearsal', ...watchdog }, ...more };
   writeFileSync(join(dir, 'config.yaml'), JSON.stringify(config));
   const log: string[] = [];
-  const make = () =>
+  const make = (deps: Deps = world.deps) =>
     new Watcher({
-      deps: world.deps,
+      deps,
       awake: new Awake(world.clock.now(), world.clock.monotonic(), 0),
       kills: new Kills(world.clock, (line) => log.push(line)),
       may_act: true,
@@ -145,6 +148,35 @@ describe('who is asked, and how', () => {
     await setPool(world.store, 'rehearsal', { type: 'block', opens_at: null, text: 'x' }, world.clock.now());
     await climb(world, make());
     expect([await actsOf(world, taken), await deskOf(world)]).toEqual([['note 0', 'nudge 0', 'terminate 0'], []]);
+  });
+
+  test.each([
+    ['is missing', (path: string) => rmSync(path)],
+    ['cannot be read', (path: string) => [rmSync(path), mkdirSync(path)]],
+  ])('a question whose template %s does not stop the ladder (O-27)', async (_what, spoil) => {
+    const { world, make } = await bench();
+    const package_dir = tempDir('package');
+    for (const part of ['agents', 'templates'])
+      cpSync(join(PACKAGE_DIR, part), join(package_dir, part), { recursive: true });
+    const one = make({ ...world.deps, package_dir });
+    const template = join(package_dir, 'templates/triage.md');
+    symlinkSync(join(PACKAGE_DIR, 'bin'), join(package_dir, 'bin'));
+    // What fails once is tried again.
+    rmSync(template);
+    const first = await stuck(world, 'first');
+    await climb(world, one);
+    expect([await actsOf(world, first), await deskOf(world)]).toEqual([['note 0', 'nudge 0'], []]);
+    cpSync(join(PACKAGE_DIR, 'templates/triage.md'), template);
+    await later(world, one, 1_000);
+    expect([await actsOf(world, first), (await deskOf(world)).length]).toEqual([UP_TO_TRIAGE, 1]);
+    spoil(template);
+    const mute = await stuck(world, 'mute');
+    await climb(world, one);
+    for (let look = 0; look < 4; look += 1) await later(world, one, 1_000);
+    expect([await actsOf(world, mute), (await deskOf(world)).length]).toEqual([
+      ['note 0', 'nudge 0', 'terminate 0'],
+      1,
+    ]);
   });
 
   test('so many per look; the rest are asked at the next one and not ended meanwhile (O-69)', async () => {

@@ -1,7 +1,8 @@
-import { afterEach, expect, test } from 'bun:test';
+import { afterEach, expect, spyOn, test } from 'bun:test';
 import { mkdirSync } from 'node:fs';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import { getSession } from '../../src/store/session.ts';
+import { type Params, Tx } from '../../src/store/store.ts';
 import { getTurn, recordLaunch } from '../../src/store/turn.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { isGone } from '../../src/sys/identity.ts';
@@ -27,14 +28,18 @@ test('usage: the cap is strict, and without one nothing is too much', () => {
 
 /** A turn in flight whose process is real: `mb` of memory, held. */
 async function hog(world: TestStore, mb: number) {
+  const hold = `const held = Buffer.alloc(${mb} * ${MB}, 1); setInterval(() => held, 1000)`;
+  return real(world, process.execPath, ['-e', hold]);
+}
+
+async function real(world: TestStore, program: string, args: string[]) {
   const session = await seedSession(world);
   const { turn, marker } = await takeTurn(world, session.id).then(({ turn: row }) => ({
     turn: row,
     marker: row.marker,
   }));
   mkdirSync(turn.dir, { recursive: true });
-  const hold = `const held = Buffer.alloc(${mb} * ${MB}, 1); setInterval(() => held, 1000)`;
-  const launch = { dir: turn.dir, program: process.execPath, args: ['-e', hold], cwd: '/', env: {}, stdin_path: null };
+  const launch = { dir: turn.dir, program, args, cwd: '/', env: { PATH: '/usr/bin:/bin' }, stdin_path: null };
   const { identity } = launchTurn({ ...launch, marker });
   running.push({ marker, launcher: identity });
   const { pid, start_time: pid_start_time, boot_id } = identity;
@@ -63,4 +68,51 @@ test('usage: what real processes use is recorded, and only who is beyond the cap
   // The state is written first; its processes are ended by who owns the turn.
   expect(isGone(large.identity)).toBe(false);
   expect(await watchUsage(deps)).toEqual([]);
+}, 30_000);
+
+test('usage: pages that processes share since a fork count once when it comes to parking', async () => {
+  const world = await testStore();
+  const forks = '(sleep 60; :) & (sleep 60; :) & (sleep 60; :) & (sleep 60; :) &';
+  const family = await real(world, '/bin/sh', [
+    '-c',
+    `x=$(head -c 80000000 /dev/zero | tr '\\0' x); ${forks} sleep 60; :`,
+  ]);
+  const limits = { ...DEFAULT_CONFIG.limits, memory_mb: 300 };
+  const deps = { ...world.deps, config_for: async () => ({ ...DEFAULT_CONFIG, limits }) };
+  // Five times the same 80 MB, or more: the shell may hold them twice.
+  await until('all of them', async () => {
+    await watchUsage({ ...deps, config_for: async () => DEFAULT_CONFIG });
+    return ((await family.row())?.peak_memory_bytes ?? 0) > 380 * MB;
+  });
+  expect(await watchUsage(deps)).toEqual([]);
+  limits.memory_mb = 60;
+  expect(await watchUsage(deps)).toEqual([expect.objectContaining({ session_id: family.id })]);
+}, 30_000);
+
+test('usage: a look reads few columns of the turns in flight, and without any nothing else', async () => {
+  const world = await testStore();
+  const { all, get } = Tx.prototype;
+  const statements: string[] = [];
+  const spies = [
+    spyOn(Tx.prototype, 'all').mockImplementation(function (this: Tx, sql: string, params?: Params) {
+      statements.push(sql);
+      return all.call(this, sql, params) as never;
+    }),
+    spyOn(Tx.prototype, 'get').mockImplementation(function (this: Tx, sql: string, params?: Params) {
+      statements.push(sql);
+      return get.call(this, sql, params) as never;
+    }),
+  ];
+  try {
+    expect(await watchUsage(world.deps)).toEqual([]);
+    expect(statements).toHaveLength(1);
+    const turn = await hog(world, 1);
+    statements.length = 0;
+    await watchUsage(world.deps);
+    expect(statements.length).toBeGreaterThan(1);
+    expect(statements.filter((sql) => sql.includes('*'))).toEqual([]);
+    expect((await turn.row())?.peak_memory_bytes).toBeGreaterThan(0);
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
 }, 30_000);

@@ -11,6 +11,7 @@ export function factsOf(over: Partial<WatchFacts> = {}): WatchFacts {
     ...{ process: 'alive', state: 'working', started_at: START, first_event_at: START, last_event_at: START },
     ...{ result_at: null, tools_open: 0, end_cause: null, timeout_ms: null, early_first_event: true, log_bytes: 0 },
     ...{ awake_since: START, is_persistent: false, is_limited: false, written_at: null, child_event_at: null },
+    has_unread_lines: false,
     ...{ awaits_answer: false, ending_since: null, repetition: null, unchanged_tokens: null, processes: null },
     ...{ rss_bytes: null, cpu_ms: null, cpu_over_ms: null },
     ...over,

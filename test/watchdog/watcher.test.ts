@@ -1,59 +1,16 @@
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import { listStateLog } from '../../src/store/event.ts';
 import { getSession } from '../../src/store/session.ts';
 import { getTurn } from '../../src/store/turn.ts';
 import { lastTick, listVerdicts } from '../../src/store/verdict.ts';
-import { Awake } from '../../src/watchdog/awake.ts';
-import { Kills } from '../../src/watchdog/kills.ts';
 import { rejudge } from '../../src/watchdog/replay.ts';
-import { Watcher } from '../../src/watchdog/watcher.ts';
-import { feedTurn, seedSession, type TakenTurn, type TestStore, takeTurn, testStore } from '../support/store.ts';
+import { endTurn, feedTurn, seedSession, takeTurn } from '../support/store.ts';
 import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
-
-const TEXT: HarnessEvent = { type: 'text', text: 'hm' };
-const SETTINGS = { stale_ms: 300_000, zombie_ms: 900_000, nudge_interval_ms: 60_000, loop_repeats: 3 };
-const STALE = SETTINGS.stale_ms + 1;
-const STEP = SETTINGS.nudge_interval_ms + 1;
-
-async function watched(watchdog: Record<string, unknown> = {}) {
-  const world = await testStore();
-  const dir = join(world.deps.env.XDG_CONFIG_HOME ?? '', 'drover');
-  mkdirSync(dir, { recursive: true });
-  // The supervisor's timers are out of reach.
-  const turn = { between_events_ms: '300d', first_event_ms: 0, tool_ms: 0 };
-  writeFileSync(join(dir, 'config.yaml'), JSON.stringify({ turn, watchdog: { ...SETTINGS, ...watchdog } }));
-  const log: string[] = [];
-  const watcher = (may_act = true) =>
-    new Watcher({
-      deps: world.deps,
-      awake: new Awake(world.clock.now(), world.clock.monotonic()),
-      kills: new Kills(world.clock, (line) => log.push(line)),
-      may_act,
-      log: (line) => log.push(line),
-    });
-  return { world, watcher, log };
-}
-
-async function atWork(world: TestStore, name: string, events: HarnessEvent[] = [TEXT]): Promise<TakenTurn> {
-  const taken = await takeTurn(world, (await seedSession(world, { name })).id);
-  mkdirSync(taken.turn.dir, { recursive: true });
-  await feedTurn(world, taken, events);
-  return taken;
-}
-
-/** Moves the clock as a machine that was awake all the time would see it: both hands. */
-function pass(world: TestStore, ms: number): void {
-  world.clock.advance(ms);
-  const before = world.clock.monotonic;
-  world.clock.monotonic = () => before() + ms;
-}
-
-const actsOf = async (world: TestStore, { session }: TakenTurn) =>
-  (await listVerdicts(world.store, session.id)).map(({ health, act }) => `${health} ${act}`);
+import { actsOf, atWork, pass, SETTINGS, STALE, STEP, TEXT, watched } from './watched.ts';
 
 describe('a look (O-67, ARCHITECTURE §5)', () => {
   test('a healthy fleet costs no row and no close look', async () => {
@@ -127,18 +84,57 @@ describe('a look (O-67, ARCHITECTURE §5)', () => {
     expect([await actsOf(world, taken), await lastTick(world.store)]).toEqual([[], null]);
   });
 
-  test('output that nobody has read yet is a sign of life: it is the supervisor that is late', async () => {
-    const { world, watcher } = await watched();
-    const taken = await atWork(world, 'unread');
-    const one = watcher();
-    pass(world, STALE);
+  test('lines that nobody has read make the supervisor late and not their turn; half a line is a sign of life', async () => {
+    const { world, watcher } = await watched({}, { tool_ms: 1_000 });
+    const use: HarnessEvent = { type: 'tool_use', tool: 'Bash', tool_id: 't', input: 'make', files: [] };
+    const taken = await atWork(world, 'unread', [TEXT, use]);
     const path = join(taken.turn.dir, 'stdout.jsonl');
-    writeFileSync(path, '{"type":"text","text":"news"}\n');
-    const { utimesSync } = await import('node:fs');
-    utimesSync(path, new Date(world.clock.now()), new Date(world.clock.now()));
-    expect((await one.tick(STALE)).findings).toEqual([]);
+    // What the row says of its stream is read; the rest is news.
+    const write = (text: string) => {
+      writeFileSync(path, `..${text}`);
+      utimesSync(path, new Date(world.clock.now()), new Date(world.clock.now()));
+    };
+    const one = watcher();
+    write('{"type":"tool_result"}\n{"type":"te');
+    for (let i = 0; i < 4; i += 1) {
+      pass(world, STALE);
+      const report = await one.tick(STALE);
+      expect(report).toMatchObject({ rings: true, findings: [{ health: 'ok', act: 'none' }] });
+    }
+    expect(await actsOf(world, taken)).toEqual([]);
+    write('{"type":"te');
+    expect((await one.tick(1_000)).findings).toEqual([]);
     pass(world, STALE);
-    expect((await one.tick(STALE)).findings).toMatchObject([{ health: 'late' }]);
+    expect((await one.tick(STALE)).findings).toMatchObject([{ health: 'stuck', cause: 'silent', act: 'end' }]);
+  });
+
+  test('queued, resting and ended sessions are not looked at; who is stalled is not reported again; at the limit nobody is late (E-081)', async () => {
+    const { world, watcher } = await watched();
+    await seedSession(world, { name: 'queued' });
+    await endTurn(world, await atWork(world, 'resting'), { settle: { is_persistent: true } });
+    await endTurn(world, await atWork(world, 'ended'));
+    // Time stands still but for what the test lets pass.
+    const now = world.clock.now();
+    let passed = 0;
+    world.clock.now = () => now + passed;
+    world.clock.monotonic = () => passed;
+    const taken = await atWork(world, 'mute');
+    const one = watcher();
+    const lookAt = (age: number) => {
+      passed = age;
+      return one.tick(10 ** 9);
+    };
+    expect(await lookAt(SETTINGS.stale_ms)).toMatchObject({ watched: 1, findings: [] });
+    expect((await lookAt(STALE)).findings).toMatchObject([{ name: 'mute', health: 'late', act: 'note' }]);
+    for (let i = 1; i < 5; i += 1) await lookAt(STALE + i);
+    expect(await actsOf(world, taken)).toEqual(['late note']);
+    const states = await world.store.read((tx) => tx.all('SELECT name, state FROM sessions ORDER BY name'));
+    expect(states).toEqual([
+      { name: 'ended', state: 'completed' },
+      { name: 'mute', state: 'stalled' },
+      { name: 'queued', state: 'queued' },
+      { name: 'resting', state: 'idle' },
+    ]);
   });
 
   test('a dead process is the supervisor’s: it is rung, and nothing is buried', async () => {

@@ -4,15 +4,20 @@ import { knownHarnesses } from '../../harness/registry.ts';
 import { parseDuration } from '../../model/config-schema.ts';
 import { AppError } from '../../model/error.ts';
 import type { PoolWord } from '../../model/pool.ts';
+import { quoted } from '../../model/shell.ts';
 import { loadConfig } from '../../session/config.ts';
+import type { Deps } from '../../session/deps.ts';
 import { callerOf } from '../../session/identity.ts';
-import { type PoolUse, poolUses } from '../../store/pool.ts';
+import { isPoolKnown, type PoolUse, poolUses } from '../../store/pool.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { paint, printJson, safe, table } from '../output.ts';
 import { poolText } from '../render-pool.ts';
 import { examples, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
+
+/** What of a pool a person's word changes. */
+const KEPT = ['state', 'retry_at', 'opens_at', 'evidence'] as const;
 
 interface BlockOptions {
   for?: string;
@@ -28,7 +33,7 @@ export const verb: Verb = {
       .command('list', { isDefault: true })
       .description('pools: what holds them, until when, and whom')
       .action(() => list(context));
-    named('block', 'start nothing of it')
+    named('block', 'start nothing of it; what stands longer is kept')
       .option('--for <duration>', 'go on by itself after this, e.g. 30m, 5h')
       .option('--until <instant>', 'go on by itself then, e.g. 2026-01-31T08:00:00Z')
       .option('--reason <text>', 'kept with the pool', 'operator')
@@ -46,7 +51,10 @@ export const verb: Verb = {
       'drover pools release claude',
       'drover pools off codex',
     ]);
-    command.addHelpText('after', '\nExit codes: 0 ok, 2 usage, 3 not for sessions, 4 no such pool.');
+    command.addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 2 usage, 3 not for sessions, or a block while its guard is off, 4 no such pool.',
+    );
   },
 };
 
@@ -74,32 +82,57 @@ async function block(context: Context, name: string, options: BlockOptions): Pro
   await change(context, name, { type: 'block', opens_at, text: options.reason });
 }
 
+/** A longer one is a slip of the pen, and beyond some there is no date for it. */
+const LONGEST_MS = 366 * 86_400_000;
+
 function afterNow(text: string | undefined): number | null {
   if (text === undefined) return null;
   const ms = parseDuration(text);
-  if (ms > 0 && Number.isSafeInteger(ms)) return systemClock.now() + ms;
+  if (ms > LONGEST_MS) throw tooLong(text);
+  if (ms > 0) return systemClock.now() + ms;
   throw new AppError('usage', 'usage', `Not a duration: ${JSON.stringify(text)}. Use 90s, 45m, 2h, 1d.`);
 }
 
 function instant(text: string): number {
   const at = Date.parse(text);
-  if (at > systemClock.now()) return at;
+  const now = systemClock.now();
+  if (at - now > LONGEST_MS) throw tooLong(text);
+  if (at > now) return at;
   const what = Number.isNaN(at) ? 'Not an instant' : 'Not in the future';
   throw new AppError('usage', 'usage', `${what}: ${JSON.stringify(text)}. Use 2026-01-31T08:00:00Z.`);
+}
+
+function tooLong(text: string): AppError {
+  return new AppError('usage', 'usage', `That is more than a year: ${JSON.stringify(text)}.`, {
+    hint: 'Without --for and --until it stands until it is released.',
+  });
+}
+
+/**
+ * The settings know more pools than the rows do, but a pool that is known without them is not refused because of them:
+ * what a mail tells people to type has to work. Throws `config_invalid` (2) when only they could know it.
+ */
+async function poolNames(context: Context, { store, env }: Deps, name: string): Promise<string[]> {
+  const builtIn = knownHarnesses({});
+  if (builtIn.includes(name) || (await isPoolKnown(store, name))) return builtIn;
+  const config = await loadConfig(env, await context.repoRoot());
+  const profiles = Object.values(config.profiles).flatMap(({ pool }) => pool ?? []);
+  return [...knownHarnesses(config.harness_runners), ...profiles];
 }
 
 async function change(context: Context, name: string, word: PoolWord): Promise<void> {
   const deps = await context.deps();
   const caller = await callerOf(deps);
-  const config = await loadConfig(deps.env, await context.repoRoot());
-  const profiles = Object.values(config.profiles).flatMap(({ pool }) => pool ?? []);
-  const configured = [...knownHarnesses(config.harness_runners), ...profiles];
+  const configured = await poolNames(context, deps, name);
   const { before, after } = await changePool(deps, caller, { name, word, configured });
-  const changed = before.state !== after.state || before.retry_at !== after.retry_at || word.type === 'block';
+  const changed = KEPT.some((key) => before[key] !== after[key]);
   if (changed) await wake(deps);
   if (context.globals.json) return printJson({ pool: after, prev: before.state, changed });
   const why = poolText(after, systemClock.now());
-  console.log(
-    `${safe(name)}: ${changed ? `${before.state} → ${after.state}` : `already ${after.state}`}${why && ` (${why})`}`,
-  );
+  const move = changed ? `${before.state} → ${after.state}` : `already ${after.state}`;
+  console.log(`${safe(name)}: ${move}${why && ` (${why})`}`);
+  if (word.type === 'block' && word.opens_at !== after.opens_at)
+    console.log(
+      `what held it before lasts longer; to make it shorter: drover pools release ${quoted(name)}, then block it`,
+    );
 }

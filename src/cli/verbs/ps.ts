@@ -63,9 +63,10 @@ async function run(context: Context): Promise<void> {
   const open = store === null ? [] : await openTurns(store);
   const samples = sampleTrees(open.flatMap(({ turn }) => launcherOf(turn) ?? []));
   const turns = open.map((one) => processesOf(one, samples));
-  const watchdog = watchdogOf(context.home, store === null ? null : await lastTick(store));
+  const now = systemClock.now();
+  const watchdog = watchdogOf(context.home, store === null ? null : await lastTick(store), now);
   if (context.globals.json) printJson({ supervisor, watchdog, turns });
-  else console.log(render(supervisor, watchdog, turns, systemClock.now()));
+  else console.log(render(supervisor, watchdog, turns, now));
 }
 
 async function supervisorOf(home: string): Promise<SupervisorFacts> {
@@ -138,7 +139,10 @@ function supervisorLine({ state, pid, version, rss_bytes, disk_low, log }: Super
   if (state === 'down')
     return `supervisor: none is up${turns > 0 ? paint('yellow', '; `drover up` starts one, which adopts the turns below') : ''}`;
   if (state === 'silent')
-    return paint('yellow', `supervisor: pid ${pid ?? '?'} holds the lock but does not answer; see ${log}`);
+    return paint(
+      'yellow',
+      `supervisor: pid ${pid ?? '?'} holds the lock but does not answer; \`drover down\` ends it, see ${log}`,
+    );
   const low = disk_low ? paint('yellow', '\ndisk low: no new turn starts, see limits.min_free_mb') : '';
   return `supervisor: pid ${pid}, version ${version ?? '?'}, ${megabytes(rss_bytes)}, log ${log}${low}`;
 }

@@ -8,7 +8,7 @@ import type { Ended } from '../../store/control.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
-import { printJson } from '../output.ts';
+import { printJson, safe } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -70,6 +70,7 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   } else if (rows.length === 0) console.log('nothing is parked');
   else {
     for (const { row, ended } of results) console.log(outcomeLine(row, ended));
-    for (const { name, parked_pool } of waiting) console.log(`${name}: follows when the pool ${parked_pool} is open`);
+    for (const { name, parked_pool } of waiting)
+      console.log(`${name}: follows when the pool ${safe(parked_pool ?? '')} is open`);
   }
 }

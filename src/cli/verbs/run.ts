@@ -101,7 +101,7 @@ async function show(context: Context, wanted: string): Promise<void> {
   const rows = sessions.map((row) => [
     paint('bold', safe(row.name)),
     paintState(row.state),
-    row.harness,
+    clip(row.harness, 30),
     String(row.turn),
     dollars(row.cost_micros),
     clip(reason(row, now) || row.task, 80),

@@ -7,7 +7,7 @@ import { demand } from '../../session/rights.ts';
 import { sling } from '../../session/sling.ts';
 import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
-import { paint, printJson } from '../output.ts';
+import { paint, printJson, safe } from '../output.ts';
 import { readText } from '../read-text.ts';
 import { examples, exitCode, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
@@ -86,9 +86,12 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   const isWaiting = options.wait === true || options.follow === true;
   if (!isWaiting) {
     if (context.globals.json) printJson({ session: row });
-    else console.log(context.globals.quiet ? row.id : `${row.id}  ${paint('bold', row.name)}  ${row.harness}, queued`);
+    else
+      console.log(
+        context.globals.quiet ? row.id : `${row.id}  ${paint('bold', safe(row.name))}  ${safe(row.harness)}, queued`,
+      );
   } else if (!context.globals.json) {
-    console.error(paint('dim', `${row.id}  ${row.name}  ${row.harness}`));
+    console.error(paint('dim', `${row.id}  ${safe(row.name)}  ${safe(row.harness)}`));
   }
   await wake(deps);
   return isWaiting ? follow(context, deps.store, [row], { any: false, events: options.follow === true }) : 0;

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import manifest from '../../../package.json' with { type: 'json' };
 import { ring } from '../../supervisor/ensure.ts';
 import type { Context } from '../context.ts';
@@ -6,12 +6,19 @@ import { printJson } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
+interface Options {
+  foreground?: boolean;
+  /** The watchdog's: leave when the home is gone. */
+  existing?: boolean;
+}
+
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     command
       .option('--foreground', 'stay in this terminal and log to standard error')
-      .action(async (options: { foreground?: boolean }) => {
-        if (options.foreground) return foreground(context);
+      .addOption(new Option('--existing').hideHelp())
+      .action(async (options: Options) => {
+        if (options.foreground) return foreground(context, options.existing === true);
         await wake(await context.deps());
         const answer = JSON.parse((await ring(context.home, 'status')) ?? '{}') as { pid?: number; running?: number };
         if (context.globals.json) printJson({ pid: answer.pid ?? null, running: answer.running ?? 0 });
@@ -21,7 +28,7 @@ export const verb: Verb = {
   },
 };
 
-async function foreground(context: Context): Promise<void> {
+async function foreground(context: Context, must_exist: boolean): Promise<void> {
   const [{ runSupervisor }, { systemClock }] = await Promise.all([
     import('../../supervisor/run.ts'),
     import('../../sys/clock.ts'),
@@ -32,6 +39,7 @@ async function foreground(context: Context): Promise<void> {
     env: context.env,
     package_dir: context.package_dir,
     version: manifest.version,
+    must_exist,
     log: (text) => console.error(`${new Date(systemClock.now()).toISOString()} ${text}`),
   });
   // Turns that are being ended may still hold timers; the next supervisor takes them over.

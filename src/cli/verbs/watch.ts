@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { parseDuration } from '../../model/config-schema.ts';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
+import { cachedConfig } from '../../session/config-cache.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
 import { ensureSupervisor, startWatchdog } from '../../supervisor/ensure.ts';
@@ -26,7 +27,7 @@ interface Options {
 export const verb: Verb = {
   configure(command: Command, context: Context) {
     command
-      .option('--once', 'look once, print the verdicts and leave')
+      .option('--once', 'look once, print the verdicts, change nothing and leave')
       .option('--background', 'start it beside the supervisor and leave')
       .option('--kill-others', 'end the one that runs and take its place')
       .option('--interval <duration>', 'between two looks, like 30s')
@@ -53,7 +54,7 @@ export const verb: Verb = {
     ]);
     command.addHelpText(
       'after',
-      '\nThe supervisor keeps one running by itself (watchdog.is_enabled); --once leaves the acts to it then.\nExit codes: 0 ok, 1 --once found something stuck, looping or dead, 2 usage, 3 one runs already, 4 no such session.',
+      '\nThe supervisor keeps one running by itself (watchdog.is_enabled). --once only says what it sees: acts are left to it.\nExit codes: 0 ok, 1 --once found something stuck, looping or dead, 2 usage, 3 one runs already, 4 no such session.',
     );
   },
 };
@@ -78,6 +79,7 @@ async function run(context: Context, options: Options): Promise<void> {
         home: context.home,
         env: context.env,
         package_dir: context.package_dir,
+        must_exist: true,
       }),
     log: (text) => console.error(`${new Date(systemClock.now()).toISOString()} ${text}`),
   });
@@ -103,12 +105,14 @@ async function mayWatch(context: Context): Promise<void> {
 
 async function once(context: Context): Promise<void> {
   const { watchOnce } = await import('../../watchdog/run.ts');
-  const deps = await context.deps();
-  const { report, acted } = await watchOnce(deps, (text) => {
+  const log = (text: string) => {
     if (!context.globals.quiet) console.error(text);
-  });
-  if (context.globals.json) printJson({ acted, report });
-  else console.log(renderReport(report, acted));
+  };
+  // As the watchdog itself: with settings that cannot be used it says so and goes on without them.
+  const { for: config_for } = cachedConfig({ clock: systemClock, env: context.env, log });
+  const { report, is_watched } = await watchOnce({ ...(await context.deps()), config_for }, log);
+  if (context.globals.json) printJson({ is_watched, report });
+  else console.log(renderReport(report, is_watched));
   if (report.findings.some(({ health }) => health === 'stuck' || health === 'looping' || health === 'dead'))
     exitCode.code = 1;
 }
@@ -124,7 +128,7 @@ async function background(context: Context, interval: string | undefined): Promi
     });
   }
   const { clock, home, env, package_dir } = await context.deps();
-  await ensureSupervisor({ clock, home, env, package_dir });
+  const isSilent = await rouse({ clock, home, env, package_dir });
   startWatchdog({ home, env, package_dir }, interval === undefined ? [] : ['--interval', interval]);
   const deadline = systemClock.monotonic() + START_MS;
   // The lock is taken a moment before its file says by whom; an older name in it is a dead one's.
@@ -144,4 +148,17 @@ async function background(context: Context, interval: string | undefined): Promi
   }
   if (context.globals.json) printJson({ pid });
   else console.log(`watchdog ${pid} is up`);
+  if (isSilent && !context.globals.quiet)
+    console.error('the supervisor does not answer; the watchdog replaces it if it stays so');
+}
+
+/** True when a supervisor holds its lock and does not answer: that is what a watchdog is for. */
+async function rouse(options: Parameters<typeof ensureSupervisor>[0]): Promise<boolean> {
+  try {
+    await ensureSupervisor(options);
+    return false;
+  } catch (error) {
+    if (error instanceof AppError && isFlocked(homePaths.lock(options.home, 'supervisor'))) return true;
+    throw error;
+  }
 }

@@ -5,6 +5,7 @@ import { isDirectory, listFiles } from '../../sys/directory.ts';
 import { configFindings } from './config.ts';
 import { databaseFindings, invariantFindings } from './database.ts';
 import type { DoctorDeps } from './deps.ts';
+import { groupFindings } from './groups.ts';
 import { harnessFindings } from './harnesses.ts';
 import { homeFindings } from './home.ts';
 import { lockFindings } from './locks.ts';
@@ -26,7 +27,7 @@ export interface DoctorOptions {
 export async function diagnose(deps: DoctorDeps, options: DoctorOptions): Promise<Finding[]> {
   const found = await guarded('machine', () => machineFindings(deps));
   const { config, found: settings } = await configFindings(deps);
-  found.push(...settings, containment());
+  found.push(...settings, containment(), ...(await guarded('control groups', async () => groupFindings(deps))));
   if (!isDirectory(deps.home)) {
     found.push(fine('home', `nothing is stored yet in ${deps.home}`));
     if (!options.quick) found.push(...(await guarded('harness', () => harnessFindings(deps, null, config))));

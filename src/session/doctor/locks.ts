@@ -7,7 +7,7 @@ import { fileExists } from '../../sys/directory.ts';
 import { isFlocked } from '../../sys/flock.ts';
 import { liveness } from '../../sys/identity.ts';
 import { acquirePidLock } from '../../sys/lock.ts';
-import { readPidLock } from '../../sys/pid-file.ts';
+import { readPidLock, silentSince } from '../../sys/pid-file.ts';
 import { discardFile } from '../../sys/publish.ts';
 import { ask } from '../../sys/socket.ts';
 import type { DoctorDeps } from './deps.ts';
@@ -39,7 +39,7 @@ async function heldSupervisor(deps: DoctorDeps): Promise<Diagnosis[]> {
   const reply = await ask(homePaths.socket(deps.home), 'status', ANSWER_MS);
   const pid = readPidLock(path)?.pid ?? null;
   if (reply === null) {
-    const hint = `See ${homePaths.log(deps.home, 'supervisor')}. It may be killed at any time; the next one adopts its turns:\nkill -9 ${pid ?? '<pid>'}\ndrover up`;
+    const hint = `See ${homePaths.log(deps.home, 'supervisor')}. It may be ended at any time; the next one adopts its turns:\ndrover down\ndrover up`;
     return [
       problem('supervisor', `pid ${pid ?? '?'} holds the lock but does not answer within ${ANSWER_MS / 1000} s`, hint),
     ];
@@ -87,9 +87,13 @@ function watchdogFinding(deps: DoctorDeps, isWanted: boolean): Diagnosis {
   const path = homePaths.lock(deps.home, 'watchdog');
   if (isFlocked(path)) {
     const wrong = impostor(deps, 'watchdog');
-    return wrong === null
-      ? fine('watchdog', `pid ${readPidLock(path)?.pid}`)
-      : problem('watchdog', wrong, 'The supervisor starts another one:\ndrover down\ndrover up');
+    if (wrong !== null) return problem('watchdog', wrong, 'The supervisor starts another one:\ndrover down\ndrover up');
+    const pid = readPidLock(path)?.pid;
+    const since = silentSince(path, deps.clock.now());
+    if (since === null) return fine('watchdog', `pid ${pid}`);
+    const what = `pid ${pid} holds its lock and is silent since ${new Date(since).toISOString()}`;
+    const who = isWanted ? 'The supervisor replaces it within two minutes; at once' : 'Take its place';
+    return problem('watchdog', what, `${who}:\ndrover watch --background --kill-others`);
   }
   const dead = leftover(deps, 'watchdog');
   if (dead !== null) return dead;

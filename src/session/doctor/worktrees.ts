@@ -2,17 +2,20 @@ import { checkoutOf } from '../../git/common-dir.ts';
 import type { Config } from '../../model/config.ts';
 import { type Diagnosis, fine, problem, warning } from '../../model/finding.ts';
 import { homePaths } from '../../model/home.ts';
+import { quoted } from '../../model/shell.ts';
 import type { Store } from '../../store/store.ts';
 import { type SessionTraces, sessionTraces } from '../../store/traces.ts';
-import { isDirectory, listFiles } from '../../sys/directory.ts';
+import { openTurns } from '../../store/turn.ts';
+import { fileExists, fileSize, isDirectory, listFiles } from '../../sys/directory.ts';
 import { ASIDE_PREFIX } from '../../sys/discard.ts';
+import { turnFiles } from '../../sys/turn-files.ts';
 import { type DoctorDeps, someOf } from './deps.ts';
 
 /** Checkouts and log directories against the rows. Nothing of it is ever removed here: only the command is told. */
 export async function traceFindings(deps: DoctorDeps, store: Store, config: Config): Promise<Diagnosis[]> {
   const rows = await sessionTraces(store);
   const worktrees = [...missingWorktrees(rows), ...strayWorktrees(deps, rows, config)];
-  const logs = strayLogs(deps, rows);
+  const logs = [...(await lostLogs(store)), ...strayLogs(deps, rows)];
   return [
     ...(worktrees.length > 0 ? worktrees : [fine('worktrees', 'as the rows say')]),
     ...(logs.length > 0 ? logs : [fine('logs', 'as the rows say')]),
@@ -23,7 +26,8 @@ function missingWorktrees(rows: readonly SessionTraces[]): Diagnosis[] {
   return rows.flatMap((row) => {
     const { worktree_path: path, branch, state, name, id } = row;
     if (path === null || state === 'completed' || state === 'zombie' || isDirectory(path)) return [];
-    const again = `git -C ${row.repo_root} worktree prune\ngit -C ${row.repo_root} worktree add ${path} ${branch ?? 'HEAD'}`;
+    const git = `git -C ${quoted(row.repo_root)} worktree`;
+    const again = `${git} prune\n${git} add ${quoted(path)} ${quoted(branch ?? 'HEAD')}`;
     const what = `${name} (${id}, ${state}) works in ${path}, which does not exist`;
     if (row.ended_at === null) return [problem('worktrees', what, `Bring it back from its branch:\n${again}`)];
     return [warning('worktrees', what, `Before it is resumed:\n${again}\nOr let go of it:\ndrover clean ${id}`)];
@@ -40,11 +44,16 @@ function strayWorktrees(deps: DoctorDeps, rows: readonly SessionTraces[], config
     if (known.has(path) || !/-[a-z0-9]{6}$/.test(name) || !isDirectory(path)) return [];
     const checkout = checkoutOf(path);
     if (checkout?.root !== path) return [];
-    const hint = `Look at it, then remove it; git refuses when it has changes:\ngit -C ${checkout.common_dir} worktree remove ${path}`;
+    const remove = `git -C ${quoted(checkout.common_dir)} worktree remove ${quoted(path)}`;
+    const hint = `Look at it, then remove it; git refuses when it has changes:\n${remove}`;
     return [warning('worktrees', `${path} belongs to no session`, hint)];
   });
 }
 
+/** So many commands are told at once. */
+const MOST_COMMANDS = 20;
+
+/** Log directories that no row speaks of. */
 function strayLogs(deps: DoctorDeps, rows: readonly SessionTraces[]): Diagnosis[] {
   const turns = new Map(rows.map((row) => [row.id, row.turn]));
   const root = homePaths.session(deps.home, '').replace(/\/$/, '');
@@ -54,28 +63,44 @@ function strayLogs(deps: DoctorDeps, rows: readonly SessionTraces[]): Diagnosis[
     if (id.startsWith(ASIDE_PREFIX)) continue;
     const newest = turns.get(id);
     if (newest === undefined) strays.push(`${root}/${id}`);
-    else
-      for (const turn of listFiles(`${root}/${id}/turns`))
-        if (Number(turn) > newest) ahead.push(`${root}/${id}/turns/${turn}`);
+    else {
+      const later = listFiles(`${root}/${id}/turns`).filter((turn) => Number(turn) > newest);
+      ahead.push(...later.map((turn) => `${root}/${id}/turns/${turn}`).filter((dir) => !isMadeAhead(dir)));
+    }
   }
-  return [
-    ...(strays.length === 0
-      ? []
-      : [
-          warning(
-            'logs',
-            `${strays.length} log directories belong to no session: ${someOf(strays, 3)}`,
-            `Streams of sessions that the database does not know, as after a restore. When nobody needs them:\nrm -r ${strays[0]}`,
-          ),
-        ]),
-    ...(ahead.length === 0
-      ? []
-      : [
-          warning(
-            'logs',
-            `turns that the database does not know: ${someOf(ahead, 3)}`,
-            'As after a restore: their streams are read by `jq` or by a person, not by drover.',
-          ),
-        ]),
-  ];
+  const found: Diagnosis[] = [];
+  if (strays.length > 0) {
+    const what = `${strays.length} log directories belong to no session: ${someOf(strays, 3)}`;
+    const commands = strays.slice(0, MOST_COMMANDS).map((path) => `rm -r ${quoted(path)}`);
+    const why = 'Streams of sessions that the database does not know, as after a restore. When nobody needs them:';
+    found.push(warning('logs', what, [why, ...commands].join('\n')));
+  }
+  if (ahead.length > 0) {
+    const hint = 'As after a restore: their streams are read by `jq` or by a person, not by drover.';
+    found.push(warning('logs', `turns that the database does not know: ${someOf(ahead, 3)}`, hint));
+  }
+  return found;
+}
+
+/** The directory of a turn that was likely to come and never came: it says nothing. */
+function isMadeAhead(dir: string): boolean {
+  const paths = isDirectory(dir) ? listFiles(dir).map((name) => `${dir}/${name}`) : [];
+  return isDirectory(dir) && paths.every((path) => fileSize(path) === 0 && !isDirectory(path));
+}
+
+/** Turns in flight whose process was started and whose files are gone under it. */
+async function lostLogs(store: Store): Promise<Diagnosis[]> {
+  const gone = (await openTurns(store)).filter(
+    ({ turn }) => turn.pid !== null && !fileExists(turnFiles(turn.dir).stdout),
+  );
+  if (gone.length === 0) return [];
+  // A turn that has ended meanwhile may have been cleaned up.
+  const open = new Set((await openTurns(store)).map(({ turn }) => turn.marker));
+  return gone
+    .filter(({ turn }) => open.has(turn.marker))
+    .map(({ session, turn }) => {
+      const what = `turn ${turn.turn} of ${session.name} (${session.id}) is in flight, and its files in ${turn.dir} are gone`;
+      const again = `drover stop ${session.id}\ndrover resume ${session.id}`;
+      return problem('logs', what, `What it says from now on is lost, and how it ends as well:\n${again}`);
+    });
 }
