@@ -195,7 +195,7 @@ async function hunt(dir: string, mutant: Mutant, seeds: number): Promise<Outcome
 
 async function main(): Promise<number> {
   const { values } = parsed(() =>
-    parseArgs({ options: { seeds: { type: 'string', default: '5' }, only: { type: 'string' } } }),
+    parseArgs({ options: { seeds: { type: 'string', default: '12' }, only: { type: 'string' } } }),
   );
   const seeds = wholeNumber('--seeds', values.seeds, 1);
   const chosen = [...MUTANTS.entries()].filter(([, { name }]) => name.includes(values.only ?? ''));
