@@ -4,8 +4,7 @@ import { tellOperator } from '../store/operator-mail.ts';
 import { isFlocked } from '../sys/flock.ts';
 import { killOwner, lastSignOf, readPidLock, SILENT_MS } from '../sys/pid-file.ts';
 import { Awake } from '../watchdog/awake.ts';
-import { KILLS, RESTARTS } from '../watchdog/intensity.ts';
-import { Restarter } from '../watchdog/restarter.ts';
+import { type Restarter, restarters } from '../watchdog/restarter.ts';
 import { startWatchdog } from './ensure.ts';
 
 /** The first look at it: a supervisor that lives for a moment only needs none. And then again and again. */
@@ -36,26 +35,14 @@ export class WatchdogKeeper {
     this.#lock = homePaths.lock(deps.home, 'watchdog');
     this.#nextLook = deps.clock.monotonic() + FIRST_MS;
     this.#awake = new Awake(deps.clock.now(), deps.clock.monotonic());
-    this.#starter = new Restarter({
+    const { starter, killer } = restarters({
       clock: deps.clock,
-      intensity: RESTARTS,
       start: async () => log(`starting a watchdog: ${startWatchdog(deps).pid}`),
-      give_up: () =>
-        this.#tell(
-          'does not stay up',
-          'It ended again and again and is started rarely from now on, at last once an hour.',
-        ),
+      kill: async () => this.#kill(),
+      tell: (what, body) => this.#tell(what, body),
     });
-    this.#killer = new Restarter({
-      clock: deps.clock,
-      intensity: KILLS,
-      start: async () => this.#kill(),
-      give_up: () =>
-        this.#tell(
-          'hangs again and again',
-          `It was ended ${KILLS.max} times and the next one hung as well. It is left alone, and ended rarely from now on.`,
-        ),
-    });
+    this.#starter = starter;
+    this.#killer = killer;
   }
 
   /** Called often; looks now and then, in the background. */

@@ -7,8 +7,8 @@ import { hasLiveSessions } from '../store/watched.ts';
 import { isFlocked } from '../sys/flock.ts';
 import { killOwner, readPidLock } from '../sys/pid-file.ts';
 import { ask } from '../sys/socket.ts';
-import { KILLS, RESTARTS } from './intensity.ts';
-import { Restarter } from './restarter.ts';
+import { KILLS } from './intensity.ts';
+import { type Restarter, restarters } from './restarter.ts';
 
 /** What is known of the supervisor; nothing here is an opinion. */
 export interface SupervisorFacts {
@@ -64,29 +64,17 @@ export class Companion {
     this.#options = options;
     this.#lock = homePaths.lock(deps.home, 'supervisor');
     this.#log_path = homePaths.log(deps.home, 'supervisor');
-    this.#starter = new Restarter({
+    const { starter, killer } = restarters({
       clock: deps.clock,
-      intensity: RESTARTS,
       start: async () => {
         log('the supervisor is gone, starting another one');
         await start_supervisor();
       },
-      give_up: () =>
-        this.#tell(
-          'does not stay up',
-          'It ended again and again and is started rarely from now on, at last once an hour.',
-        ),
+      kill: async () => this.#kill(),
+      tell: (what, body) => this.#tell(what, body),
     });
-    this.#killer = new Restarter({
-      clock: deps.clock,
-      intensity: KILLS,
-      start: async () => this.#kill(),
-      give_up: () =>
-        this.#tell(
-          'hangs again and again',
-          `It was ended ${KILLS.max} times and the next one hung as well. It is left alone, and ended rarely from now on.`,
-        ),
-    });
+    this.#starter = starter;
+    this.#killer = killer;
   }
 
   /** Looks once; true when the supervisor has ended in good order. `doubts`: also asks whether it answers at all. */

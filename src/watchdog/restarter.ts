@@ -1,5 +1,5 @@
 import type { Clock } from '../model/clock.ts';
-import { type Intensity, mayRestart, type Sighting, seenAgain } from './intensity.ts';
+import { type Intensity, KILLS, mayRestart, RESTARTS, type Sighting, seenAgain } from './intensity.ts';
 
 export interface RestarterOptions {
   clock: Clock;
@@ -70,4 +70,33 @@ export class Restarter {
     this.#hasGivenUp = true;
     return false;
   }
+}
+
+/** The two ways to bring another process back, each with its own intensity and its own word to a person. */
+export function restarters(of: {
+  clock: Clock;
+  start: () => Promise<void>;
+  kill: () => Promise<void>;
+  tell: (what: string, body: string) => Promise<void>;
+}): { starter: Restarter; killer: Restarter } {
+  const { clock, start, kill, tell } = of;
+  return {
+    starter: new Restarter({
+      clock,
+      intensity: RESTARTS,
+      start,
+      give_up: () =>
+        tell('does not stay up', 'It ended again and again and is started rarely from now on, at last once an hour.'),
+    }),
+    killer: new Restarter({
+      clock,
+      intensity: KILLS,
+      start: kill,
+      give_up: () =>
+        tell(
+          'hangs again and again',
+          `It was ended ${KILLS.max} times and the next one hung as well. It is left alone, and ended rarely from now on.`,
+        ),
+    }),
+  };
 }
