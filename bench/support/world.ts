@@ -148,7 +148,15 @@ export async function queueSession(world: World, draft: Partial<NewSession>): Pr
     draft: {
       ...{ id: newId('agent'), name: nameFor(role, task), role, harness: 'stamp', task, project: 'bench' },
       ...{ task_group: 'general', profile_name: null, profile_json: null, model: null, repo_root: world.repo },
-      ...{ working_dir: world.repo, branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null },
+      ...{
+        working_dir: world.repo,
+        branch: null,
+        base_ref: null,
+        base_branch: null,
+        parent_id: null,
+        depth: 0,
+        run_id: null,
+      },
       is_persistent: 0,
       ...{ recovered_from: null, native_session_id: null, worktree_path: null, max_turns: null, timeout_ms: null },
       prompt_version: null,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { type Config, DEFAULT_CONFIG } from './config.ts';
+import { type Config, DEFAULT_CONFIG, HOOK_NAMES } from './config.ts';
 import { NAME } from './id.ts';
+import { CONFLICT_STRATEGIES } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
 
 /** A problem in a config file, by key path; the caller adds file and line. */
@@ -68,7 +69,30 @@ const runner = z.object({
   env_allow: z.array(text).default([]),
 });
 
-const worktree = z.object({ by_default: z.boolean(), root: text, branch_prefix: text }).partial();
+const hooks = z.object({ after_create: flag, before_run: flag, after_run: flag, before_remove: flag }).partial();
+const worktree = z
+  .object({
+    by_default: z.boolean(),
+    root: text,
+    branch_prefix: text,
+    path: text.refine(isBelow, 'must be a relative path with {id} in it, without ".."'),
+    retention_ms: duration,
+    hooks,
+    hook_timeout_ms: duration.refine((ms) => ms > 0, 'must not be zero'),
+  })
+  .partial();
+const gate = z
+  .object({
+    commands: z.array(text),
+    timeout_ms: duration.refine((ms) => ms > 0, 'must not be zero'),
+    max_rounds: count,
+  })
+  .partial();
+const merge = z.object({ require_completed: z.boolean(), batch: count }).partial();
+const conflicts = z
+  .object({ is_enabled: z.boolean(), strategy: z.enum(CONFLICT_STRATEGIES), notify_lead: z.boolean() })
+  .partial();
+const reservations = z.object({ require_token: z.boolean() }).partial();
 const turn = z
   .object({
     max_attempts: count,
@@ -122,7 +146,12 @@ const file = z.object({
   max_live_sessions: count.optional(),
   max_depth: count.optional(),
   max_children: count.optional(),
+  max_worktrees: count.optional(),
   worktree: worktree.optional(),
+  gate: gate.optional(),
+  merge: merge.optional(),
+  conflicts: conflicts.optional(),
+  reservations: reservations.optional(),
   turn: turn.optional(),
   watchdog: watchdog.optional(),
   limits: limits.optional(),
@@ -205,10 +234,12 @@ function projectIssues(data: ConfigFile): ConfigIssue[] {
   return issues;
 }
 
+const SECTIONS = { worktree, gate, merge, conflicts, reservations, turn, watchdog, limits };
+
 function unknownKeys(raw: unknown): ConfigIssue[] {
   const root = mapping(raw);
   const issues = strangers(root, file.shape, []);
-  for (const [key, { shape }] of Object.entries({ worktree, turn, watchdog, limits })) {
+  for (const [key, { shape }] of Object.entries(SECTIONS)) {
     issues.push(...strangers(mapping(root[key]), shape, [key]));
   }
   for (const [key, { shape }] of Object.entries({ profiles: profile, harness_runners: runner })) {
@@ -230,17 +261,30 @@ function strangers(value: Record<string, unknown>, known: object, path: string[]
 
 /**
  * Defaults, then the user's file, then the project's; profiles with inheritance resolved (E-022). A repository may lower
- * limits and not raise them, and a profile of the user's own is not replaced by one of the same name.
+ * limits and not raise them, a profile of the user's own is not replaced by one of the same name, and programs that it
+ * names (hooks, gates) count only when the user trusts it; `untrusted_keys` names them otherwise.
  * Throws `Error` on an inheritance cycle, or when the project would get loose permissions by way of a user's profile.
  */
-export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null): Config {
+export function mergeConfig(
+  user: ConfigFile | null,
+  project: ConfigFile | null,
+  repo_root: string | null = null,
+): Config {
   const raw = { ...project?.profiles, ...user?.profiles };
   const merged = { ...DEFAULT_CONFIG };
-  for (const layer of [user, project]) {
+  const isTrusted = repo_root !== null && (user?.trusted_repositories ?? []).includes(repo_root);
+  for (const layer of [user, isTrusted || project === null ? project : withoutPrograms(project)]) {
     if (layer === null) continue;
-    const { profiles: _p, harness_runners, groups, worktree, turn, watchdog, limits, ...scalars } = layer;
+    const { profiles: _p, harness_runners, groups, worktree, ...rest } = layer;
+    const { gate, merge, conflicts, reservations, turn, watchdog, limits, ...scalars } = rest;
     Object.assign(merged, overlay(merged, scalars as Partial<Config>));
-    merged.worktree = overlay(merged.worktree, worktree);
+    const { hooks, ...places } = worktree ?? {};
+    const own = merged.worktree.hooks;
+    merged.worktree = { ...overlay(merged.worktree, places), hooks: overlay(own, hooks) };
+    merged.gate = { ...overlay(merged.gate, gate), commands: [...merged.gate.commands, ...(gate?.commands ?? [])] };
+    merged.merge = overlay(merged.merge, merge);
+    merged.conflicts = overlay(merged.conflicts, conflicts);
+    merged.reservations = overlay(merged.reservations, reservations);
     merged.turn = overlay(merged.turn, turn);
     merged.watchdog = overlay(merged.watchdog, watchdog);
     merged.limits = overlay(merged.limits, limits);
@@ -250,13 +294,29 @@ export function mergeConfig(user: ConfigFile | null, project: ConfigFile | null)
       ...(harness_runners as Record<string, HarnessRunner> | undefined),
     };
   }
+  if (!isTrusted && project !== null) merged.untrusted_keys = programKeys(project);
   for (const key of LIMITS) merged[key] = Math.min(user?.[key] ?? DEFAULT_CONFIG[key], merged[key]);
   merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
   checkProjectProfiles(merged, user, project);
   return merged;
 }
 
-const LIMITS = ['max_live_sessions', 'max_depth', 'max_children'] as const;
+/** Where a file names programs that drover itself would run. */
+function programKeys({ worktree, gate }: ConfigFile): string[] {
+  const named = HOOK_NAMES.filter((key) => worktree?.hooks?.[key] != null).map((key) => `worktree.hooks.${key}`);
+  return (gate?.commands ?? []).length > 0 ? [...named, 'gate.commands'] : named;
+}
+
+function withoutPrograms(file: ConfigFile): ConfigFile {
+  return { ...file, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] } };
+}
+
+/** A relative path that stays below where it starts, and is another one for every session. */
+function isBelow(path: string): boolean {
+  return !path.startsWith('/') && !path.split('/').includes('..') && path.includes('{id}');
+}
+
+const LIMITS = ['max_live_sessions', 'max_worktrees', 'max_depth', 'max_children'] as const;
 
 function checkProjectProfiles(merged: Config, user: ConfigFile | null, project: ConfigFile | null): void {
   const own = Object.keys(project?.profiles ?? {}).filter((key) => user?.profiles?.[key] === undefined);

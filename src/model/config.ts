@@ -1,4 +1,9 @@
+import type { ConflictStrategy } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
+
+/** After create: fatal. Before run: fatal to the turn. After run, before remove: logged. */
+export const HOOK_NAMES = ['after_create', 'before_run', 'after_run', 'before_remove'] as const;
+export type HookName = (typeof HOOK_NAMES)[number];
 
 /** Everything a person can set, defaults applied (CX-48). Durations are milliseconds. */
 export interface Config {
@@ -8,7 +13,30 @@ export interface Config {
   max_live_sessions: number;
   max_depth: number;
   max_children: number;
-  worktree: { by_default: boolean; root: string | null; branch_prefix: string };
+  /** Worktrees of one repository at the same time; sessions beyond wait for a slot. */
+  max_worktrees: number;
+  worktree: {
+    by_default: boolean;
+    root: string | null;
+    branch_prefix: string;
+    /** Below `root`; `{project}`, `{name}` and `{id}` are filled in. */
+    path: string;
+    /** Time since a session's end before `worktree clean` takes its worktree. */
+    retention_ms: number;
+    /** Shell commands of the person or of a trusted repository. */
+    hooks: Record<HookName, string | null>;
+    hook_timeout_ms: number;
+  };
+  /** Commands of the repository that have to pass before a merge. */
+  gate: { commands: string[]; timeout_ms: number; max_rounds: number };
+  merge: {
+    /** The queue takes only sessions that are completed; a merge by name takes any that has ended. */
+    require_completed: boolean;
+    /** Ready branches that are tried together. */
+    batch: number;
+  };
+  conflicts: { is_enabled: boolean; strategy: ConflictStrategy; notify_lead: boolean };
+  reservations: { require_token: boolean };
   turn: {
     max_attempts: number;
     backoff_ms: number;
@@ -70,6 +98,8 @@ export interface Config {
   groups: Record<string, string[]>;
   /** Repositories (absolute paths of their main checkout) whose own plugins a harness may run. */
   trusted_repositories: string[];
+  /** Keys by which a repository that is not trusted names programs to run; what needs them is refused. */
+  untrusted_keys?: readonly string[];
 }
 
 export const DEFAULT_CONFIG: Config = {
@@ -79,7 +109,20 @@ export const DEFAULT_CONFIG: Config = {
   max_live_sessions: 8,
   max_depth: 3,
   max_children: 4,
-  worktree: { by_default: false, root: null, branch_prefix: 'drover' },
+  max_worktrees: 6,
+  worktree: {
+    by_default: false,
+    root: null,
+    branch_prefix: 'drover',
+    path: '{project}-{id}',
+    retention_ms: 0,
+    hooks: { after_create: null, before_run: null, after_run: null, before_remove: null },
+    hook_timeout_ms: 60_000,
+  },
+  gate: { commands: [], timeout_ms: 1_800_000, max_rounds: 3 },
+  merge: { require_completed: true, batch: 8 },
+  conflicts: { is_enabled: true, strategy: 'escalate', notify_lead: true },
+  reservations: { require_token: false },
   turn: {
     max_attempts: 3,
     backoff_ms: 10_000,

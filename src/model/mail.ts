@@ -10,6 +10,7 @@ export const MAIL_TYPES = [
   'merged',
   'merge_failed',
   'escalation',
+  'conflict',
   'health_check',
   'dispatch',
   'assign',

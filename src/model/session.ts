@@ -110,6 +110,11 @@ export interface SessionRow {
   branch: string | null;
   base_ref: string | null;
   base_commit: string | null;
+  /** The branch its work is meant for: the one the person was on; null when HEAD was detached. */
+  base_branch: string | null;
+  /** The commit of the target that has its work, and since when. */
+  merged_commit: string | null;
+  merged_at: number | null;
   state: SessionState;
   end_reason: string | null;
   parked_reason: ParkedReason | null;

@@ -42,7 +42,7 @@ export async function loadConfig(
   if (issues.length > 0) throw invalid(issues);
   const of = (scope: ConfigScope) => parsed.find((entry) => entry.scope === scope)?.file ?? null;
   try {
-    return mergeConfig(of('user'), of('project'));
+    return mergeConfig(of('user'), of('project'), repo_root);
   } catch (error) {
     throw invalid([
       {

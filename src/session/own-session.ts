@@ -39,7 +39,15 @@ export function ownSession(deps: Deps, config: Config, wanted: OwnSession): Slin
     draft: {
       ...{ id: newId('agent'), name, role: role.name, harness: harness.id, task, project: 'drover' },
       ...{ task_group: 'watchdog', profile_name: null, profile_json: null, model, repo_root: desk, working_dir: desk },
-      ...{ branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null, recovered_from: null },
+      ...{
+        branch: null,
+        base_ref: null,
+        base_branch: null,
+        parent_id: null,
+        depth: 0,
+        run_id: null,
+        recovered_from: null,
+      },
       ...{ native_session_id: null, worktree_path: null, max_turns, timeout_ms, prompt_version: role.version },
       ...{ is_persistent: role.is_persistent ? 1 : 0, pool: harness.id },
     },

@@ -78,6 +78,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       working_dir: place.cwd,
       branch: base === null ? null : branchName(config.worktree.branch_prefix, name, id.slice(-6)),
       base_ref: base,
+      base_branch: base === null ? null : await targetOf(place, request.base),
       parent_id: parent?.id ?? null,
       depth,
       run_id: parent?.run_id ?? null,
@@ -150,6 +151,8 @@ interface Place {
   cwd: string;
   root: string;
   main_root: string;
+  /** Null when HEAD is detached. */
+  branch: string | null;
 }
 
 async function placeOf(request: SlingRequest): Promise<Place> {
@@ -165,7 +168,8 @@ async function placeOf(request: SlingRequest): Promise<Place> {
   }
   if (repository.is_bare)
     throw usage('not_a_repository', `${request.cwd} is a bare repository.`, 'Sling from a checkout of it.');
-  return { cwd: request.cwd, root: repository.root, main_root: repository.main_root };
+  const { root, main_root, branch } = repository;
+  return { cwd: request.cwd, root, main_root, branch };
 }
 
 async function baseOf(root: string, ref: string | undefined): Promise<string> {
@@ -178,6 +182,12 @@ async function baseOf(root: string, ref: string | undefined): Promise<string> {
       'Commit something first, or use --no-worktree.',
     );
   throw usage('base_not_found', `--base ${ref} is no commit of this repository.`, '`git log --oneline -5` shows some.');
+}
+
+/** The branch that `--base` names, else the one the person is on: where the work is meant to go. */
+async function targetOf({ root, branch }: Place, ref: string | undefined): Promise<string | null> {
+  const named = ref !== undefined && (await resolveCommit(root, `refs/heads/${ref}`)) !== null;
+  return named ? ref : branch;
 }
 
 async function parentOf(deps: Deps, caller: Caller, wanted: string | undefined): Promise<SessionRow | null> {

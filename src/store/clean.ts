@@ -1,4 +1,4 @@
-import { sqlList } from './schema.ts';
+import { sqlList } from './sql-list.ts';
 import type { Store, Tx } from './store.ts';
 
 /** Held still: ended, and no turn of it in flight. */

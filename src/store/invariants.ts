@@ -1,5 +1,5 @@
 import { IN_FLIGHT_STATES, PREDECESSORS, type SessionState, TERMINAL_STATES } from '../model/session.ts';
-import { sqlList } from './schema.ts';
+import { sqlList } from './sql-list.ts';
 import type { Store } from './store.ts';
 
 /** A rule that rows can break (MODEL §5). Its query gives one row per breach: `id`, and in `detail` what is wrong. */

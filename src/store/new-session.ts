@@ -22,6 +22,7 @@ export type NewSession = Pick<
   | 'working_dir'
   | 'branch'
   | 'base_ref'
+  | 'base_branch'
   | 'parent_id'
   | 'depth'
   | 'run_id'
@@ -50,6 +51,7 @@ const NEW_COLUMNS: readonly (keyof NewSession)[] = [
   'working_dir',
   'branch',
   'base_ref',
+  'base_branch',
   'parent_id',
   'depth',
   'run_id',

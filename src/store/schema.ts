@@ -3,12 +3,9 @@ import { POOL_STATES } from '../model/pool.ts';
 import { PARKED_REASONS, SESSION_STATES, TERMINAL_STATES } from '../model/session.ts';
 import { END_CAUSES, OUTCOMES } from '../model/turn.ts';
 import { HEALTHS, WATCH_ACTS } from '../model/verdict.ts';
+import { LINES } from './schema-lines.ts';
+import { sqlList } from './sql-list.ts';
 import type { SCHEMA } from './version.ts';
-
-/** `'a','b'` for an IN list. Only for constants of the model, never for data. */
-export function sqlList(words: readonly string[]): string {
-  return words.map((word) => `'${word}'`).join(',');
-}
 
 const SESSIONS = `
 CREATE TABLE sessions (
@@ -154,11 +151,17 @@ CREATE TABLE mail (
   read_at INTEGER,
   CHECK (read_at IS NULL OR to_id IS NULL OR delivered_turn IS NOT NULL)
 ) STRICT;
+`;
+
+const MAIL_INDEXES = `
 CREATE INDEX mail_by_session ON mail(to_id, seq) WHERE to_id IS NOT NULL;
 CREATE INDEX unread_mail ON mail(to_id, seq) WHERE read_at IS NULL AND to_id IS NOT NULL;
 CREATE INDEX waiting_mail ON mail(to_id, seq) WHERE to_id IS NOT NULL AND read_at IS NULL AND delivered_turn IS NULL;
 CREATE INDEX mail_by_recipient ON mail(to_name, seq);
 CREATE INDEX mail_by_sender ON mail(from_id, seq) WHERE from_id IS NOT NULL;
+`;
+
+const NOTIFICATIONS = `
 CREATE TABLE notifications (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   parent_id TEXT NOT NULL,
@@ -279,7 +282,20 @@ CREATE TABLE ticks (
 ) STRICT;
 `;
 
+/** The list of mail types has grown: a CHECK cannot be changed in place. */
+const MAIL_AGAIN = `
+ALTER TABLE mail RENAME TO mail_before;
+${MAIL}
+INSERT INTO mail SELECT * FROM mail_before;
+DROP TABLE mail_before;
+${MAIL_INDEXES}
+`;
+
 /** Append-only; the index of an entry plus one is the schema version it leads to, the last one's is `SCHEMA`. */
-export const MIGRATIONS: readonly string[] = [SESSIONS + TURNS + MAIL + AUDIT, POOLS + WATCH] as const satisfies {
+export const MIGRATIONS: readonly string[] = [
+  SESSIONS + TURNS + MAIL + MAIL_INDEXES + NOTIFICATIONS + AUDIT,
+  POOLS + WATCH,
+  MAIL_AGAIN + LINES,
+] as const satisfies {
   length: typeof SCHEMA;
 };

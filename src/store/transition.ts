@@ -8,7 +8,7 @@ import {
   type SessionRow,
   type SessionState,
 } from '../model/session.ts';
-import { sqlList } from './schema.ts';
+import { sqlList } from './sql-list.ts';
 import type { Params, Tx } from './store.ts';
 
 /** Result of a guarded write (O-08). A miss is not an error: somebody was first. */

@@ -23,7 +23,15 @@ function slingOf(world: TestStore): Sling {
   const draft: NewSession = {
     ...{ id: newId('agent'), name: 'patrol', role: 'monitor', harness: 'rehearsal', task: 'look', project: 'd' },
     ...{ task_group: 'w', profile_name: null, profile_json: null, model: null, repo_root: DESKS.desk },
-    ...{ branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null, recovered_from: null },
+    ...{
+      branch: null,
+      base_ref: null,
+      base_branch: null,
+      parent_id: null,
+      depth: 0,
+      run_id: null,
+      recovered_from: null,
+    },
     is_persistent: 0,
     ...{ native_session_id: null, worktree_path: null, max_turns: null, timeout_ms: null, prompt_version: null },
     ...{ pool: 'rehearsal', working_dir: DESKS.desk },

@@ -40,7 +40,15 @@ function slingOf(world: TestStore): Sling {
   const draft: NewSession = {
     ...{ id: newId('agent'), name: 'triage-mute', role: 'triage', harness: 'rehearsal', task: 'judge', project: 'd' },
     ...{ task_group: 'w', profile_name: null, profile_json: null, model: null, repo_root: DESK, working_dir: DESK },
-    ...{ branch: null, base_ref: null, parent_id: null, depth: 0, run_id: null, recovered_from: null },
+    ...{
+      branch: null,
+      base_ref: null,
+      base_branch: null,
+      parent_id: null,
+      depth: 0,
+      run_id: null,
+      recovered_from: null,
+    },
     is_persistent: 0,
     ...{ native_session_id: null, worktree_path: null, max_turns: 2, timeout_ms: 9, prompt_version: null },
     pool: 'rehearsal',

@@ -102,6 +102,7 @@ export async function seedSession(world: TestStore, draft: Partial<NewSession> =
       working_dir: '/farm',
       branch: null,
       base_ref: null,
+      base_branch: null,
       parent_id: null,
       depth: draft.parent_id ? 1 : 0,
       run_id: null,
