@@ -23,6 +23,8 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   mail: async () => (await import('./mail.ts')).benchMail,
   watch: async () => (await import('./watch.ts')).benchWatch,
   store: async () => (await import('./store.ts')).benchStore,
+  reserve: async () => (await import('./reserve.ts')).benchReserve,
+  queue: async () => (await import('./queue.ts')).benchQueue,
 };
 
 async function main(): Promise<number> {

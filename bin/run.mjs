@@ -100,6 +100,7 @@ const TASKS = {
   format: () => dependency('biome', 'check', '--write', '.'),
   bench: (...args) => bun('--no-env-file', 'bench/main.ts', ...args),
   'bench:durability': (...args) => bun('--no-env-file', 'bench/durability/main.ts', ...args),
+  'bench:lines': (...args) => bun('--no-env-file', 'bench/lines/main.ts', ...args),
   build: () => bun('build', ...BUILD.split(' '), 'src/cli/main.ts', '--outfile', 'dist/drover'),
 };
 

@@ -21,6 +21,9 @@ const CUT_MS = 150;
 /** Within this a supervisor that has something to write stands at the closed gate. */
 const GATE_MS = 40;
 
+/** Whose verbs are killed in the middle. */
+type Interrupted = Pick<Operator, 'act' | 'ledger'>;
+
 /** Kills at random, each victim by its full identity. */
 export class Nemesis {
   readonly killed: Record<Victim, number> = {
@@ -28,9 +31,9 @@ export class Nemesis {
   };
   readonly #home: CampaignHome;
   readonly #dice: Dice;
-  readonly #operator: Operator;
+  readonly #operator: Interrupted;
 
-  constructor(home: CampaignHome, dice: Dice, operator: Operator) {
+  constructor(home: CampaignHome, dice: Dice, operator: Interrupted) {
     this.#home = home;
     this.#dice = dice;
     this.#operator = operator;

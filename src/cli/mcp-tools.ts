@@ -3,37 +3,10 @@ import { AppError } from '../model/error.ts';
 import { LIVE_STATES, type SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Caller } from '../session/identity.ts';
+import { RESERVATION_TOOLS } from './mcp-reservations.ts';
+import { type Tool, tool } from './mcp-tool.ts';
 import { clip } from './output.ts';
 import { askText, doneText } from './report-text.ts';
-
-/** One tool: what it is called, what it takes, and the use case behind it. The answer is a short text. */
-export interface Tool {
-  name: string;
-  description: string;
-  input: z.ZodObject;
-  run: (deps: Deps, caller: Caller, input: unknown) => Promise<string>;
-}
-
-function tool<Shape extends z.ZodRawShape>(
-  name: string,
-  description: string,
-  shape: Shape,
-  act: (deps: Deps, caller: Caller, input: z.output<z.ZodObject<Shape, z.core.$strict>>) => Promise<string>,
-): Tool {
-  const input = z.strictObject(shape);
-  return { name, description, input, run: (deps, caller, given) => act(deps, caller, checked(name, input, given)) };
-}
-
-/** Throws `input_invalid` (2) with every problem. */
-function checked<T>(name: string, schema: z.ZodType<T>, given: unknown): T {
-  const parsed = schema.safeParse(given ?? {});
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'input'}: ${issue.message}`);
-  throw new AppError('usage', 'input_invalid', `${name}: ${problems.join('; ')}`, {
-    hint: 'Call it again with the fields its description names.',
-    preserved: 'nothing was stored',
-  });
-}
 
 const written = {
   subject: z.string().optional().describe('one line'),
@@ -131,9 +104,20 @@ const status = tool(
     const rows = [...live, ...children.filter((row) => row.ended_at !== null)];
     const lines = rows.slice(0, STATUS_ROWS).map((row) => statusLine(row, session));
     if (rows.length > STATUS_ROWS) lines.push(`… and ${rows.length - STATUS_ROWS} more`);
+    lines.push(...(await incidentLines(deps, session, rows)));
     return lines.join('\n') || 'No live sessions.';
   },
 );
+
+/** Open incidents that are the caller's own, or its children's. */
+async function incidentLines(deps: Deps, self: SessionRow | null, rows: readonly SessionRow[]): Promise<string[]> {
+  if (self === null) return [];
+  const { listIncidents } = await import('../store/incident-list.ts');
+  const open = await listIncidents(deps.store, { repo_root: self.repo_root, is_open: true });
+  const family = new Set([self.id, ...rows.filter((row) => row.parent_id === self.id).map((row) => row.id)]);
+  const ours = open.filter((row) => family.has(row.first_session_id) || family.has(row.second_session_id));
+  return ours.slice(0, STATUS_ROWS).map((row) => `open incident ${row.id}: ${clip(row.summary, 240)}`);
+}
 
 function statusLine(row: SessionRow, self: SessionRow | null): string {
   const relation =
@@ -148,7 +132,10 @@ function statusLine(row: SessionRow, self: SessionRow | null): string {
   return `${row.name}${relation}: ${row.state}${why === null ? '' : ` (${clip(why, 60)})`}, ${row.role}, turn ${row.turn}: ${clip(row.task, 80)}`;
 }
 
-export const TOOLS: readonly Tool[] = [mailSend, mailReply, mailCheck, report, question, status];
+export const TOOLS: readonly Tool[] = [
+  ...[mailSend, mailReply, mailCheck, report, question, status],
+  ...RESERVATION_TOOLS,
+];
 
 /** Who calls is looked up every time: a token that has expired since the start has no rights. */
 export async function callTool(deps: Deps, name: string, input: unknown): Promise<string> {

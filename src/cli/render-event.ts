@@ -50,6 +50,11 @@ export function renderEvent(row: EventRow, width = 160): string | null {
       return paint('bold', `── turn ${row.turn} ──`);
     case 'turn_end':
       return paint('bold', `── turn ${row.turn}: ${text('outcome')} (${safe(text('reason'))})${leftText(data)} ──`);
+    case 'hook':
+      return paint(
+        data.ok ? 'dim' : 'yellow',
+        clip(`hook ${text('hook')}${data.ok ? '' : ` failed: ${text('output')}`}`, width),
+      );
     case 'status':
       return paint('dim', clip(`${text('status')} ${text('detail')}`, width));
     default:

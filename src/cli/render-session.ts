@@ -1,5 +1,6 @@
 import { type PoolRow, parkedReasonOf } from '../model/pool.ts';
 import type { SessionRow, SessionState } from '../model/session.ts';
+import type { WorktreeWait } from '../session/worktree-wait.ts';
 import { age, paint, type Style, safe } from './output.ts';
 import { opensText } from './render-pool.ts';
 
@@ -33,8 +34,15 @@ export function reason(row: Facts, now: number, pools: readonly PoolRow[] = []):
     const until = row.resume_at === null ? '' : `, resumes in ${age(row.resume_at - now)}`;
     return `${row.parked_reason}${until}`;
   }
-  if (row.state === 'idle' && row.next_turn_at !== null) return `retries in ${age(row.next_turn_at - now)}`;
+  if ((row.state === 'idle' || row.state === 'queued') && row.next_turn_at !== null)
+    return `retries in ${age(row.next_turn_at - now)}`;
   return row.end_reason === 'ok' ? '' : (row.end_reason ?? '');
+}
+
+/** `2nd in line for a worktree: 6 of 6 taken, 4 by ended sessions` */
+export function waitText({ position, max, held, held_by_ended }: WorktreeWait): string {
+  const ended = held_by_ended === 0 ? '' : `, ${held_by_ended} by ended sessions`;
+  return `waits for a worktree, no. ${position} in line: ${held} of ${max} taken${ended}`;
 }
 
 /** `name: state (reason), turn 2` */

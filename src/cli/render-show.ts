@@ -1,12 +1,14 @@
+import type { DecisionRow, FileActivityRow, IncidentRow } from '../model/incident.ts';
 import type { MailRow } from '../model/mail.ts';
 import type { PoolRow } from '../model/pool.ts';
 import { profileOf, type SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import type { VerdictRow } from '../model/verdict.ts';
+import type { WorktreeWait } from '../session/worktree-wait.ts';
 import type { StateLogRow } from '../store/event.ts';
 import { age, clip, dollars, instantText, megabytes, paint, safe, table, tokens } from './output.ts';
 import { poolText } from './render-pool.ts';
-import { describe, paintState, reason } from './render-session.ts';
+import { describe, paintState, reason, waitText } from './render-session.ts';
 
 /** Everything the store knows of one session. */
 export interface SessionFacts {
@@ -15,10 +17,17 @@ export interface SessionFacts {
   mail: ShownMail[];
   state_log: StateLogRow[];
   verdicts: VerdictRow[];
+  /** Files that it and another session changed, and what was decided about it. */
+  incidents: IncidentRow[];
+  decisions: DecisionRow[];
+  /** The newest things it did to files; for `--json`. */
+  activity: FileActivityRow[];
   children: SessionRow[];
   parent: SessionRow | null;
   /** The credential it shares; null while nobody has said anything of it. */
   pool: PoolRow | null;
+  /** Its place in the line for a worktree; null when it does not wait for one. */
+  worktree_wait: WorktreeWait | null;
   /** The directory of its turns; null when it is gone or was never made. */
   files: string | null;
 }
@@ -37,16 +46,18 @@ export function renderShow(facts: SessionFacts, now: number): string {
     mailBlock(facts.mail, now),
     stateBlock(facts.state_log, now),
     verdictBlock(facts.verdicts, now),
+    incidentBlock(facts, now),
   ];
   const result = facts.session.result_text;
   if (result) blocks.push(`${heading('RESULT')}\n${result.split('\n').map(safe).join('\n')}`);
   return blocks.filter((block) => block !== '').join('\n\n');
 }
 
-function fields({ session: row, turns, children, parent, pool, files }: SessionFacts, now: number): string[][] {
+function fields(facts: SessionFacts, now: number): string[][] {
+  const { session: row, turns, children, parent, pool, worktree_wait, files } = facts;
   const profile = profileOf(row);
   const live = turns.find((turn) => turn.ended_at === null);
-  const why = reason(row, now, pool === null ? [] : [pool]);
+  const why = worktree_wait === null ? reason(row, now, pool === null ? [] : [pool]) : waitText(worktree_wait);
   const total = row.input_tokens + row.output_tokens;
   const rows: [label: string, value: string | null][] = [
     ['Session', `${paint('bold', safe(row.name))}  ${row.id}`],
@@ -186,6 +197,17 @@ function verdictBlock(verdicts: readonly VerdictRow[], now: number): string {
     clip(row.evidence, 80),
   ]);
   return block('VERDICTS', ['WHEN', 'TURN', 'BY', 'HEALTH', 'ACT', 'EVIDENCE'], rows);
+}
+
+function incidentBlock({ session, incidents }: SessionFacts, now: number): string {
+  const rows = incidents.map((row) => [
+    row.id,
+    `${age(now - row.created_at)} ago`,
+    clip(row.path, 60),
+    row.resolved_at === null ? (row.paused_session_id === session.id ? 'open, holds it' : 'open') : 'resolved',
+    clip(row.resolution ?? row.summary, 80),
+  ]);
+  return block('INCIDENTS', ['ID', 'WHEN', 'PATH', 'STATE', 'WHAT'], rows);
 }
 
 /** `2026-01-31 08:00:00Z (12s ago)`; null when it has not happened. */

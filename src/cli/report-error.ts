@@ -12,9 +12,11 @@ export async function reportError(error: unknown, context: Pick<Context, 'global
     const print = hasAnswered() ? console.error : console.log;
     print(JSON.stringify({ schema_version: SCHEMA_VERSION, ok: false, error: errorJson(known) }));
   } else {
-    const { hint, preserved, recovery_commands: commands = [] } = known.details;
+    const { hint, unsafe_condition, would_change, preserved, recovery_commands: commands = [] } = known.details;
     console.error(`${paint('red', 'error')}: ${safeBlock(known.message)} [${known.code}]`);
     if (hint) console.error(`  ${safeBlock(hint)}`);
+    if (unsafe_condition) console.error(`  Unsafe: ${safeBlock(unsafe_condition)}.`);
+    if (would_change) console.error(`  Risk: ${safeBlock(would_change)}.`);
     if (preserved) console.error(`  Safe: ${preserved}.`);
     for (const command of commands) console.error(`  Try: ${safe(command)}`);
     if (known.kind === 'bug' && error instanceof Error) console.error(error.stack);

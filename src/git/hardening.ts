@@ -59,6 +59,8 @@ const NAMED_KEYS: readonly [pattern: RegExp, replacements: (name: string) => [ke
   [/^remote\.(.+)\.receivepack$/s, (name) => [[`remote.${name}.receivepack`, 'git-receive-pack']]],
   [/^submodule\.(.+)\.update$/s, (name) => [[`submodule.${name}.update`, 'none']]],
   [/^gpg\.(.+)\.program$/s, (name) => [[`gpg.${name}.program`, 'false']]],
+  // Options of every merge into that branch.
+  [/^branch\.(.+)\.mergeoptions$/s, (name) => [[`branch.${name}.mergeOptions`, '']]],
   [/^pager\.(.+)$/s, (name) => [[`pager.${name}`, 'false']]],
   [/^alias\.(.+)$/s, (name) => [[`alias.${name}`, 'version']]],
   [
@@ -146,7 +148,15 @@ export function commandArguments(args: readonly string[]): string[] {
 }
 
 /** Commands that neither read attributes nor start anything: the constants are enough and reading is saved. */
-const PLAIN_COMMANDS = new Set(['rev-parse', 'symbolic-ref', 'check-ref-format']);
+const PLAIN_COMMANDS = new Set([
+  'rev-parse',
+  'symbolic-ref',
+  'check-ref-format',
+  'show-ref',
+  'merge-base',
+  'commit-tree',
+  'update-ref',
+]);
 
 export function needsNamedOverrides(command: string | undefined): boolean {
   return command === undefined || !PLAIN_COMMANDS.has(command);

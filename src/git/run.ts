@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { AppError } from '../model/error.ts';
+import { AppError, type ErrorKind } from '../model/error.ts';
 import { runProgram } from '../sys/run.ts';
 import {
   commandArguments,
@@ -20,7 +20,19 @@ export interface GitOptions {
   /** A directory in the repository or worktree the command is about. */
   cwd: string;
   timeout_ms?: number;
-  stdin?: string;
+  stdin?: string | Uint8Array;
+  /** What `judgedOverrides` said a moment ago about this very place: saves reading the configuration once more. */
+  judged?: ReadonlyMap<string, string>;
+  /** Ours for this command, stronger than any configuration. */
+  settings?: readonly (readonly [key: string, value: string])[];
+  /** What the command takes instead of the repository's own. Absolute paths. */
+  instead?: {
+    git_dir?: string;
+    work_tree?: string;
+    index_file?: string;
+    /** New objects go to `dir`; those of the repository are read from `alternate`. */
+    objects?: { dir: string; alternate: string };
+  };
 }
 
 export interface GitResult {
@@ -44,14 +56,26 @@ export async function git(args: readonly string[], options: GitOptions): Promise
   if (args.some((arg) => arg.includes('\0'))) {
     throw new AppError('usage', 'argument_invalid', 'an argument for git contains a NUL character');
   }
-  let overrides = new Map<string, string>();
-  if (needsNamedOverrides(args[0])) {
-    const listing = await start(['config', '--list', '--show-scope', '--name-only', '-z'], options, overrides);
-    // A configuration that git cannot read stops the command itself for the same reason.
-    if (listing.code !== 0) return { ...listing, stdout: '' };
-    overrides = judgeConfig(listing);
-  }
-  return start(commandArguments(args), options, overrides);
+  if (!needsNamedOverrides(args[0])) return start(commandArguments(args), options, new Map());
+  if (options.judged !== undefined) return start(commandArguments(args), options, options.judged);
+  const listing = await listConfig(options);
+  // A configuration that git cannot read stops the command itself for the same reason.
+  if (listing.code !== 0) return { ...listing, stdout: '' };
+  return start(commandArguments(args), options, judgeConfig(listing));
+}
+
+/**
+ * What has to be overruled in the configuration at a place, for the few commands of one operation there that follow at
+ * once: somebody who rewrites it in between is not held off. Errors: those of `git`, `gitFailed`.
+ */
+export async function judgedOverrides(options: GitOptions): Promise<ReadonlyMap<string, string>> {
+  const listing = await listConfig(options);
+  if (listing.code !== 0) throw gitFailed(`read the configuration at ${options.cwd}`, listing);
+  return judgeConfig(listing);
+}
+
+function listConfig(options: GitOptions): Promise<GitResult> {
+  return start(['config', '--list', '--show-scope', '--name-only', '-z'], options, new Map());
 }
 
 function judgeConfig(listing: GitResult): Map<string, string> {
@@ -76,12 +100,13 @@ function judgeConfig(listing: GitResult): Map<string, string> {
 
 async function start(
   args: readonly string[],
-  { cwd, timeout_ms = TIMEOUT_MS, stdin }: GitOptions,
+  { cwd, timeout_ms = TIMEOUT_MS, stdin, settings = [], instead }: GitOptions,
   overrides: ReadonlyMap<string, string>,
 ): Promise<GitResult> {
-  const result = await runProgram('git', [...globalOptions(), ...args], {
+  const ours = settings.flatMap(([key, value]) => ['-c', `${key}=${value}`]);
+  const result = await runProgram('git', [...globalOptions(), ...ours, ...args], {
     cwd,
-    env: gitEnvironment(homedir(), overrides),
+    env: { ...gitEnvironment(homedir(), overrides), ...places(instead) },
     timeout_ms,
     max_output_bytes: MAX_OUTPUT_BYTES,
     ...(stdin === undefined ? {} : { stdin }),
@@ -97,17 +122,66 @@ async function start(
   return { code: result.code, stdout: result.stdout, stderr: result.stderr, truncated: result.truncated };
 }
 
+function places({ git_dir, work_tree, index_file, objects }: GitOptions['instead'] = {}): Record<string, string> {
+  return {
+    ...(git_dir === undefined ? {} : { GIT_DIR: git_dir }),
+    ...(work_tree === undefined ? {} : { GIT_WORK_TREE: work_tree }),
+    ...(index_file === undefined ? {} : { GIT_INDEX_FILE: index_file }),
+    ...(objects === undefined
+      ? {}
+      : {
+          GIT_OBJECT_DIRECTORY: objects.dir,
+          // A list with colons between; in quotes a path may have any in it.
+          GIT_ALTERNATE_OBJECT_DIRECTORIES: `"${objects.alternate.replace(/["\\]/g, String.raw`\$&`)}"`,
+        }),
+  };
+}
+
 const STDERR_TAIL = 2_000;
 
-/** A command that failed for no reason we have a word for: `failed` / `git_failed` with the end of its stderr. */
-export function gitFailed(what: string, { code, stderr }: GitResult): AppError {
+/** What git says in an error about the machine or the place, with a way out. */
+const MEANING: readonly [pattern: RegExp, kind: ErrorKind, code: string, hint: string][] = [
+  // The second half are writes to a file that could be opened: git drops the reason.
+  [
+    /No space left on device|Disk quota exceeded|Out of diskspace|couldn't write|unable to write file/,
+    'unavailable',
+    'disk_full',
+    'Free some disk space.',
+  ],
+  [/Read-only file system/, 'refused', 'read_only_filesystem', 'Make the place of the repository writable.'],
+  [
+    /Permission denied|insufficient permission/,
+    'refused',
+    'permission_denied',
+    'Check owner and mode of the repository.',
+  ],
+  [
+    /unable to create directory for/,
+    'refused',
+    'repository_not_writable',
+    'Check owner, mode and free space of the repository.',
+  ],
+  [/not a git repository/, 'not_found', 'repository_not_found', 'Name a directory inside a git repository.'],
+];
+
+/**
+ * A command that failed: `unavailable` / `disk_full`; `refused` / `read_only_filesystem`, `permission_denied`,
+ * `repository_not_writable`; `not_found` / `repository_not_found`; or, for no reason we have a word for, `failed` /
+ * `git_failed`. With the end of its stderr.
+ */
+export function gitFailed(what: string, { code: exit_code, stderr }: GitResult): AppError {
   const tail = stderr.trim().slice(-STDERR_TAIL);
-  return new AppError('failed', 'git_failed', `git cannot ${what}: ${tail.split('\n').at(-1) || `exit code ${code}`}`, {
-    data: { exit_code: code, stderr: tail },
+  const complaints = tail.split('\n').filter((line) => /^(?:fatal|error): /.test(line));
+  const meant = MEANING.find(([pattern]) => complaints.some((line) => pattern.test(line)));
+  const [, kind, code, hint] = meant ?? [null, 'failed', 'git_failed', null];
+  const words = tail.split('\n').at(-1) || `exit code ${exit_code}`;
+  return new AppError(kind, code, `git cannot ${what}: ${words}`, {
+    ...(hint === null ? {} : { hint }),
+    data: { exit_code, stderr: tail },
   });
 }
 
-/** Standard output of a command that has to succeed. Errors: those of `git`, `failed` / `git_failed`. */
+/** Standard output of a command that has to succeed. Errors: those of `git` and `gitFailed`. */
 export async function gitOutput(what: string, args: readonly string[], options: GitOptions): Promise<string> {
   const result = await git(args, options);
   if (result.code !== 0) throw gitFailed(what, result);

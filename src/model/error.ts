@@ -54,8 +54,13 @@ export class AppError extends Error {
   }
 }
 
-/** The JSON shape of an error, the same on every surface (CLI `--json`, MCP). */
+/** The JSON shape of an error, the same on every surface (CLI `--json`, MCP). The command to try first has a key of its own (HC-31). */
 export function errorJson(error: AppError): Record<string, unknown> {
   const { data, ...details } = error.details;
-  return { kind: error.kind, code: error.code, message: error.message, ...details, ...(data ? { data } : {}) };
+  const [primary_command] = details.recovery_commands ?? [];
+  return {
+    ...{ kind: error.kind, code: error.code, message: error.message, ...details },
+    ...(primary_command === undefined ? {} : { primary_command }),
+    ...(data ? { data } : {}),
+  };
 }

@@ -7,11 +7,12 @@ export const homePaths = {
   socket: (home: string) => `${home}/run/supervisor.sock`,
   log: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.log`,
   backups: (home: string) => `${home}/backup`,
+  /** Checkouts in which merged results are tried, one directory per target branch. */
+  merges: (home: string) => `${home}/merge`,
   /** An empty directory for sessions that drover starts for itself: nothing of a repository is loaded there. */
   desk: (home: string, role: 'triage' | 'patrol') => `${home}/${role}`,
   session: (home: string, id: string) => `${home}/sessions/${id}`,
   turn: (home: string, id: string, turn: number) => `${home}/sessions/${id}/turns/${turn}`,
-  worktree: (root: string, project: string, id: string) => `${root}/${project}-${id.slice(-6)}`,
 };
 
 /** `DROVER_HOME`, else `$XDG_STATE_HOME/drover`, else `~/.local/state/drover`. */

@@ -34,4 +34,6 @@ export interface WorktreeRow {
   base_commit: string;
   claimed_at: number;
   created_at: number | null;
+  /** Set while it is being removed; the slot stays taken until it is gone. */
+  removing_at: number | null;
 }

@@ -18,7 +18,7 @@ export interface Role {
 }
 
 /** Verbs that drover checks against the session's token; an agent's text is never the authority. */
-export const CAPABILITIES = ['sling', 'nudge', 'stop'] as const;
+export const CAPABILITIES = ['sling', 'nudge', 'stop', 'merge'] as const;
 export type Capability = (typeof CAPABILITIES)[number];
 
 /** The only word in a page's `tools` whose model gets no tool at all, not even drover's own. */

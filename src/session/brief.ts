@@ -12,6 +12,8 @@ export interface BriefInput {
   rules: string;
   /** Filled `templates/interruption.md`, or null. */
   interruption: string | null;
+  /** Files that others have reserved, in words; absent or null: none. */
+  reserved?: string | null;
   /** The task with what the harness has no flag for projected into it. */
   task_text: (task: string) => string;
   /** Makes foreign text harmless for the CLI that reads it. */
@@ -43,6 +45,7 @@ export function composePrompt(input: BriefInput): string {
     isNew ? input.rules : null,
     // Names of files and subjects of commits are as foreign as mail.
     input.interruption === null ? null : foreign(input.interruption),
+    input.reserved == null ? null : foreign(input.reserved),
     followUp ?? (work === '' ? null : prependFinished(work, finished)),
   ])}\n`;
 }

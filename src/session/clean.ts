@@ -1,21 +1,17 @@
-import { workFacts } from '../git/facts.ts';
-import { isKeptElsewhere, removeMergedBranch } from '../git/merged.ts';
-import { findRepository } from '../git/repository.ts';
-import { removeCleanWorktree } from '../git/worktree.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
-import { detachWorktree, reattachWorktree, whileEnded, worktreeUsers } from '../store/clean.ts';
+import { whileEnded } from '../store/clean.ts';
 import { endSession } from '../store/settle.ts';
 import { listTurns } from '../store/turn-list.ts';
 import { isDirectory, listFiles } from '../sys/directory.ts';
 import { ASIDE_PREFIX, moveAside, removeTree, treeBytes } from '../sys/discard.ts';
-import { processesInside } from '../sys/inside.ts';
 import { treeOf } from '../sys/tree.ts';
 import { liveHeld, readExit } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
 import { launcherOf } from './end.ts';
+import { judgeWorktree, type Removed, removeWorktree } from './worktree-clean.ts';
 
 export type CleanPart = 'session' | 'logs' | 'worktree' | 'branch' | 'state';
 
@@ -97,7 +93,7 @@ async function lookAt(deps: Deps, row: SessionRow, request: CleanRequest, now: n
   const open = turns.find((turn) => turn.ended_at === null);
   if (row.ended_at === null) {
     if (request.is_named)
-      throw refuse('session_live', `${row.name} is ${row.state}; only ended sessions are cleaned.`, row);
+      throw refuse('session_live', `Cannot delete active session ${row.id} while it is ${row.state}`, row);
     return keep(`it is ${row.state}`);
   }
   if (open !== undefined) {
@@ -188,77 +184,16 @@ async function cleanWorktree(
   const path = row.worktree_path;
   if (path === null || worktrees.has(path)) return;
   worktrees.add(path);
-  const keep = (why: string) => done.kept.push({ part: 'worktree', what: path, why, is_young: false });
-  const verdict = await judgeWorktree(deps, row, path, ids);
-  if (verdict.why !== null) return void keep(verdict.why);
-  const removal: Removal = { part: 'worktree', what: path, bytes: null };
-  const branch: Removal[] = verdict.branch === null ? [] : [{ part: 'branch', what: verdict.branch, bytes: null }];
-  if (dry_run) return void done.removed.push(removal, ...branch);
-  const detached = await detachWorktree(deps.store, { path, ids });
-  if (detached === null) return void keep('another session needs it by now');
-  try {
-    await removeCleanWorktree({ repo_root: row.repo_root, path, clock: deps.clock });
-  } catch (error) {
-    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
-    if (isGone(path, error)) {
-      done.removed.push(removal);
-      return;
-    }
-    const working_dirs = Object.fromEntries(detached.map((id) => [id, id === row.id ? row.working_dir : path]));
-    await reattachWorktree(deps.store, { path, working_dirs });
-    return void keep(error.details.unsafe_condition ?? error.message);
-  }
-  done.removed.push(removal);
-  await cleanBranch(row, verdict.branch, done);
-}
-
-function isGone(path: string, error: AppError): boolean {
-  return !isDirectory(path) && (error.code === 'worktree_not_found' || error.code === 'repository_not_found');
-}
-
-async function cleanBranch(row: SessionRow, branch: string | null, done: Cleaned): Promise<void> {
-  if (branch === null) return;
-  try {
-    if (await removeMergedBranch(row.repo_root, branch))
-      done.removed.push({ part: 'branch', what: branch, bytes: null });
-  } catch (error) {
-    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
-    done.kept.push({ part: 'branch', what: branch, why: error.message, is_young: false });
-  }
-}
-
-interface WorktreeVerdict {
-  /** null: it may go. */
-  why: string | null;
-  /** The session's own branch, when that may go with it. */
-  branch: string | null;
-}
-
-async function judgeWorktree(
-  deps: Deps,
-  row: SessionRow,
-  path: string,
-  ids: readonly string[],
-): Promise<WorktreeVerdict> {
-  const because = (why: string): WorktreeVerdict => ({ why, branch: null });
-  const users = await worktreeUsers(deps.store, path, ids);
-  if (users[0]) return because(`${users[0].name} (${users[0].state}) uses it`);
-  // Deleted by hand: only git's note about it is left to be removed.
-  if (!isDirectory(path)) return { why: null, branch: null };
-  const inside = processesInside(path);
-  if (inside.length > 0) return because(`process ${inside.slice(0, 3).join(', ')} works in it`);
-  const found = await findRepository(path);
-  if (found === null || found.root !== path) return because('it is no worktree of git any more');
-  const facts = await workFacts(path, null);
-  if (facts === null) return because('it is no worktree of git any more');
-  if (facts.in_progress !== null) return because(`a ${facts.in_progress} is in progress`);
-  if (facts.dirty.length > 0)
-    return because(
-      `changes that are not committed: ${facts.dirty.slice(0, 3).join(', ')}${facts.dirty.length > 3 ? ', …' : ''}`,
-    );
-  if (facts.head === null) return { why: null, branch: null };
-  if (!(await isKeptElsewhere(path, facts.head, facts.branch))) {
-    return because(`${facts.branch ?? 'its detached HEAD'} has commits that are on no other branch`);
-  }
-  return { why: null, branch: facts.branch !== null && facts.branch === row.branch ? facts.branch : null };
+  const keep = (part: CleanPart, what: string, why: string) => done.kept.push({ part, what, why, is_young: false });
+  const remove = (part: CleanPart, what: string) => done.removed.push({ part, what, bytes: null });
+  const owned = { row, path, ids };
+  const verdict = await judgeWorktree(deps, owned);
+  if (verdict.why !== null) return void keep('worktree', path, verdict.why);
+  const result: Removed = dry_run
+    ? { removed: true, branch: verdict.branch, branch_kept: null, saved: null }
+    : await removeWorktree(deps, owned, verdict);
+  if (!result.removed) return void keep('worktree', path, result.why);
+  remove('worktree', path);
+  if (result.branch !== null) remove('branch', result.branch);
+  if (result.branch_kept !== null) keep('branch', verdict.branch ?? '', result.branch_kept);
 }

@@ -9,6 +9,7 @@ import { readTextIfExists } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
+import { ownerProbe } from './owner-probe.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
@@ -43,27 +44,38 @@ function draft(
 }
 
 /**
- * Puts a parked, failed or stopped session back into the queue; a queued one is left alone (E-146, CX-04).
- * Throws `cannot_resume` (3) with the right verb for every other state.
+ * Puts a parked, failed or stopped session back into the queue; a queued one is left alone (E-146, CX-04). `force`: in
+ * spite of an open incident that holds it (CX-27).
+ * Throws `cannot_resume` (3) with the right verb for every other state, and `incident_open` (3).
  */
-export async function resume(deps: Deps, caller: Caller, row: SessionRow, text: string | undefined): Promise<Ended> {
+export async function resume(
+  deps: Deps,
+  caller: Caller,
+  row: SessionRow,
+  { text, force = false }: { text?: string | undefined; force?: boolean },
+): Promise<Ended> {
   const ended = await resumeSession(deps.store, {
     session_id: row.id,
     brief: draft(caller, 'nudge', 'You are resumed', text ?? template(deps, 'resume').trim()),
     interrupt_reason:
       row.state === 'parked' ? `parked: ${parkedWhy(row)}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
     always_brief: text !== undefined,
+    force,
+    probe: ownerProbe(deps.clock.now()),
     now: deps.clock.now(),
   });
   if (ended.changed || ended.prev === 'queued') return ended;
   throw cannotResume(row.id, ended.row);
 }
 
+/** Kinds of evidence that have words of ours for whoever goes on. */
+const TOLD: ReadonlySet<unknown> = new Set(['memory', 'conflict']);
+
 /** The reason, and what its evidence says in words: who goes on should know what to avoid. */
 function parkedWhy({ parked_reason, parked_evidence }: SessionRow): string {
   const evidence: unknown = parked_evidence === null ? null : JSON.parse(parked_evidence);
-  const isMemory = evidence instanceof Object && 'kind' in evidence && evidence.kind === 'memory';
-  return isMemory && 'text' in evidence ? `${parked_reason}: ${evidence.text}` : `${parked_reason}`;
+  const isTold = evidence instanceof Object && 'kind' in evidence && TOLD.has(evidence.kind);
+  return isTold && 'text' in evidence ? `${parked_reason}: ${evidence.text}` : `${parked_reason}`;
 }
 
 function cannotResume(id: string, row: SessionRow): AppError {

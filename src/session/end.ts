@@ -13,6 +13,7 @@ import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type KillResult, killTree, uptimeMs } from '../sys/tree.ts';
 import { readExit, readPid, turnFiles, turnProcesses } from '../sys/turn-files.ts';
+import { noteTurnChanges } from './activity.ts';
 import type { Deps } from './deps.ts';
 import { loadRole } from './roles.ts';
 import { contractHint } from './turn.ts';
@@ -54,6 +55,8 @@ export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tre
   const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
   const terminal = terminalMailOf(role, session.parent_id !== null);
   const exit = readExit(turn.dir);
+  // Before the settlement: who dies in between does it again.
+  await noteTurnChanges(deps, session, turn);
   const now = deps.clock.now();
   const harness = knownHarness(() => findHarness(session.harness, config.harness_runners));
   return settleTurn(deps.store, {

@@ -13,6 +13,7 @@ import { findSession, getSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
+import { refuseUntrustedHooks } from './hooks.ts';
 import type { Caller } from './identity.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
@@ -40,8 +41,8 @@ export interface SlingRequest {
  * one transaction, so that a refusal leaves nothing behind.
  *
  * Throws: `task_empty`, `task_too_large`, `task_has_nul`, `name_invalid`, `unknown_harness`, `unknown_role`,
- * `unknown_profile`, `cwd_missing`, `not_a_repository`, `base_not_found` (2); `harness_not_installed` (3);
- * `name_taken`, `parent_ended`, `too_deep`, `too_many_children` (3); `session_not_found` (4).
+ * `unknown_profile`, `cwd_missing`, `not_a_repository`, `base_not_found` (2); `harness_not_installed`,
+ * `repository_untrusted` (3); `name_taken`, `parent_ended`, `too_deep`, `too_many_children` (3); `session_not_found` (4).
  */
 export async function sling(deps: Deps, caller: Caller, request: SlingRequest): Promise<SessionRow> {
   checkTask(request.task);
@@ -58,6 +59,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;
+  if (wantsWorktree) refuseUntrustedHooks(config, place.main_root);
   const base = wantsWorktree ? await baseOf(place.root, request.base) : null;
   const id = newId('agent');
   const name = request.name ?? nameFor(role.name, request.task);

@@ -25,6 +25,7 @@ import { turnEnvironment } from './environment.ts';
 import { hashToken } from './identity.ts';
 import { launchProfile } from './launch-profile.ts';
 import { slotsFor } from './own-session.ts';
+import { reservedByOthers } from './reserved-paths.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
 
@@ -208,6 +209,7 @@ async function promptOf(deps: Deps, claim: Claim, harness: Harness, role: Role):
     notifications: claim.notifications,
     rules: rulesOf(deps, session, role, parent?.name ?? null),
     interruption: await interruptionOf(deps, session),
+    reserved: await reservedByOthers(deps, session),
     task_text: (task) => harness.task_text(task, profile),
     neutralise: neutral,
   });

@@ -24,7 +24,7 @@ export interface WorktreeUser {
 }
 
 /**
- * Sessions beside `ids` that a worktree belongs to, and live ones that work in it or below. Only constants of ours go
+ * Sessions beside `ids` that a worktree belongs to, and live ones that work in it or below or wait for it. Only constants of ours go
  * into the list, so the ids are checked.
  */
 export async function worktreeUsers(store: Store, path: string, ids: readonly string[]): Promise<WorktreeUser[]> {
@@ -36,7 +36,8 @@ function usersOf(tx: Tx, path: string, ids: readonly string[]): WorktreeUser[] {
   return tx.all<WorktreeUser>(
     `SELECT id, name, state FROM sessions
      WHERE (worktree_path = :path AND id NOT IN (${sqlList(known)}))
-        OR (NOT (${AT_REST}) AND (working_dir = :path OR substr(working_dir, 1, length(:path) + 1) = :path || '/'))
+        OR (NOT (${AT_REST}) AND (working_dir = :path OR substr(working_dir, 1, length(:path) + 1) = :path || '/'
+          OR id IN (SELECT session_id FROM worktrees WHERE path = :path)))
      ORDER BY created_at, id`,
     { path },
   );
@@ -45,11 +46,11 @@ function usersOf(tx: Tx, path: string, ids: readonly string[]): WorktreeUser[] {
 /**
  * Takes a worktree away from the ended sessions `ids` that have it, all or none (E-148, I22): from then on nobody starts
  * in it. Null when somebody else needs it by now; else the sessions that had it. `updated_at` stays: nothing happened
- * to the session itself, and `latest` must not move.
+ * to the session itself, and `latest` must not move. The slot stays taken until `freeSlot`, when the directory is gone.
  */
 export async function detachWorktree(
   store: Store,
-  input: { path: string; ids: readonly string[] },
+  input: { path: string; ids: readonly string[]; now: number },
 ): Promise<string[] | null> {
   return store.write((tx) => {
     if (usersOf(tx, input.path, input.ids).length > 0) return null;
@@ -59,11 +60,15 @@ export async function detachWorktree(
       { path: input.path },
     );
     if (changed !== rows.length) throw new Error('a session with this worktree was not at rest');
+    tx.run('UPDATE worktrees SET removing_at = :now WHERE path = :path', { path: input.path, now: input.now });
     return rows.map((row) => row.id);
   });
 }
 
-/** Gives it back when it could not be removed after all; sessions that were resumed meanwhile find it by themselves. */
+/**
+ * Gives it back when it could not be removed after all. For a session that was resumed meanwhile its slot becomes a claim
+ * again, by which it finds the worktree.
+ */
 export async function reattachWorktree(
   store: Store,
   input: { path: string; working_dirs: Record<string, string> },
@@ -76,5 +81,10 @@ export async function reattachWorktree(
         { id, path: input.path, working_dir },
       );
     }
+    const hasOwner = 'EXISTS (SELECT 1 FROM sessions WHERE worktree_path = :path)';
+    tx.run(
+      `UPDATE worktrees SET removing_at = NULL, created_at = CASE WHEN ${hasOwner} THEN created_at END WHERE path = :path`,
+      { path: input.path },
+    );
   });
 }

@@ -4,9 +4,12 @@ import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
 import type { EndCause } from '../model/turn.ts';
+import { passIncidents } from './incident-list.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
-import { checkSuccession } from './new-session.ts';
+import { checkSuccession, holdSlot } from './new-session.ts';
 import { movePool, noteOn } from './pool.ts';
+import type { OwnerProbe } from './reservation.ts';
+import { reacquireReservations } from './reservation-session.ts';
 import { readSession } from './session.ts';
 import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
@@ -80,7 +83,7 @@ export async function pauseSession(
 /**
  * parked, failed or stopped → queued, with a mail that says so when nothing else is waiting (CX-04). Others unchanged.
  * Who was parked by its pool goes first of all, as the pool's probe: a person says "try now".
- * Throws `turn_still_ending`, `taken_over`, `name_taken` and `pool_probing` (all 3).
+ * Throws `incident_open`, `turn_still_ending`, `taken_over`, `name_taken`, `live_owner` and `pool_probing` (all 3).
  */
 export async function resumeSession(
   store: Store,
@@ -89,12 +92,18 @@ export async function resumeSession(
     brief: Omit<MailDraft, 'to_id' | 'to_name'>;
     interrupt_reason: string;
     always_brief: boolean;
+    /** In spite of an open incident. */
+    force?: boolean;
+    /** Whether who has taken a thread of it by now still lives; without it nobody knows. */
+    probe?: OwnerProbe;
     now: number;
   },
 ): Promise<Ended> {
   return store.write((tx) => {
     const before = must(tx, input.session_id);
     const canResume = before.state === 'parked' || before.state === 'failed' || before.state === 'stopped';
+    if (canResume)
+      passIncidents(tx, before, { force: input.force ?? false, by: input.brief.from_name, now: input.now });
     if (canResume) checkSuccession(tx, before.id, before.worktree_path);
     if (canResume && before.ended_at !== null) checkName(tx, before);
     const moved = transition(tx, {
@@ -113,12 +122,16 @@ export async function resumeSession(
       },
     });
     if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn: null };
+    if (moved.row.worktree_path !== null) holdSlot(tx, moved.row);
+    if (before.ended_at !== null) reacquireReservations(tx, before, input.probe ?? nobodyKnows, input.now);
     if (before.parked_pool !== null) tryPool(tx, before, before.parked_pool, input.now);
     if (input.always_brief || !hasInput(tx, before.id))
       insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
     return { changed: true, prev: moved.prev, row: moved.row, open_turn: null };
   });
 }
+
+const nobodyKnows: OwnerProbe = () => 'unknown';
 
 function tryPool(tx: Tx, session: SessionRow, name: string, now: number): void {
   const { before, after } = movePool(tx, name, { type: 'probe', session_id: session.id }, now);

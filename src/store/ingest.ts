@@ -3,6 +3,7 @@ import type { HarnessEvent, Limit } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
+import { type FileCall, isFileCall, recordCalls } from './activity.ts';
 import { appendEvent, appendStream } from './event.ts';
 import { dataJson } from './event-data.ts';
 import { openByProbe } from './pool.ts';
@@ -41,6 +42,7 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
   const after: TurnRow = { ...before, stdout_offset: batch.to_offset, malformed: before.malformed + batch.oversize };
   const limit = before.limit_json === null ? null : (JSON.parse(before.limit_json) as Limit);
   const found: Found = { native: null, tools: 0, limit };
+  const calls: FileCall[] = [];
   for (const line of batch.lines) {
     after.lines += 1;
     if (line.events === null) {
@@ -51,10 +53,12 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
     for (const event of line.events) {
       fold(after, before, found, event, batch.now);
       values.push(event.type, levelOf(event), line.offset, dataJson(event, nth));
+      if (isFileCall(event)) calls.push(event);
       nth += 1;
     }
   }
   appendStream(tx, { ...key, at: batch.now }, values);
+  if (calls.length > 0) recordCalls(tx, { ...key, at: batch.now }, calls);
   after.lines += batch.oversize;
   if (found.limit !== limit) after.limit_json = found.limit === null ? null : JSON.stringify(found.limit);
   if (after.events > before.events) {

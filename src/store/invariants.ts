@@ -129,6 +129,20 @@ const SUMS: Invariant[] = [
   },
 ];
 
+const SLOTS: Invariant[] = [
+  {
+    id: 'I11',
+    rule: 'a worktree has one slot, and its session knows of it',
+    hint: 'Slots are counted wrongly. Look at them: drover worktree list --all',
+    sql: `SELECT s.id, 'its worktree ' || s.worktree_path || ' has no slot' AS detail FROM sessions AS s
+      WHERE s.worktree_path IS NOT NULL AND NOT EXISTS (SELECT 1 FROM worktrees AS w WHERE w.path = s.worktree_path)
+      UNION ALL
+      SELECT w.session_id, 'the slot of ' || w.path || ' says it has it, its row says ' || coalesce(s.worktree_path, 'no')
+      FROM worktrees AS w LEFT JOIN sessions AS s ON s.id = w.session_id
+      WHERE w.created_at IS NOT NULL AND w.removing_at IS NULL AND s.worktree_path IS NOT w.path`,
+  },
+];
+
 const RESTS: Invariant[] = [
   {
     id: 'I19',
@@ -172,7 +186,43 @@ const RESTS: Invariant[] = [
   },
 ];
 
-const INVARIANTS = [...STATES, ...MAIL, ...SUMS, ...RESTS];
+/** Written by something else than drover, so that nothing can be made of it; a `CASE` because no JSON is read twice. */
+const UNREADABLE = `CASE WHEN r.session_id = '' OR r.session_id GLOB '*[^a-z0-9-]*' THEN 'its id has characters that no id has'
+  WHEN NOT json_valid(r.attach_precedence_json) THEN 'attach_precedence_json is no JSON'
+  WHEN json_type(r.attach_precedence_json) <> 'array'
+    OR EXISTS (SELECT 1 FROM json_each(r.attach_precedence_json) AS word WHERE word.type <> 'text') THEN 'attach_precedence_json is not a list of texts'
+  WHEN r.probe_confidence NOT BETWEEN 0 AND 1 THEN 'probe_confidence is not between 0 and 1' END`;
+
+const HELD: Invariant[] = [
+  {
+    id: 'I14',
+    rule: 'whom an open incident holds does not go on',
+    hint: 'Two sessions may change the same file. Hold it: drover pause <id>, then settle it: drover incident list --of <id>',
+    sql: `SELECT s.id, s.state || ', although the incident ' || i.id || ' holds it' AS detail
+      FROM incidents AS i JOIN sessions AS s ON s.id = i.paused_session_id
+      WHERE i.resolved_at IS NULL AND s.ended_at IS NULL AND s.state <> 'parked'`,
+  },
+  {
+    id: 'reservations',
+    rule: 'what a session has reserved ends with it',
+    hint: 'Nobody will end it by itself: drover release --session <id> --status abandoned, or of files drover release <id>',
+    sql: `SELECT r.session_id AS id, 'active, while its session ' || r.owner_session_id || coalesce(' is ' || s.state, ' does not exist') AS detail
+      FROM reservations AS r LEFT JOIN sessions AS s ON s.id = r.owner_session_id
+      WHERE r.status = 'active' AND r.owner_session_id IS NOT NULL AND (s.id IS NULL OR s.ended_at IS NOT NULL)
+      UNION ALL
+      SELECT p.id, p.glob || ' is reserved, while its session ' || p.owner_session_id || coalesce(' is ' || s.state, ' does not exist') AS detail
+      FROM path_reservations AS p LEFT JOIN sessions AS s ON s.id = p.owner_session_id
+      WHERE p.released_at IS NULL AND p.owner_session_id IS NOT NULL AND (s.id IS NULL OR s.ended_at IS NOT NULL)`,
+  },
+  {
+    id: 'records',
+    rule: 'the record of a reservation can be read',
+    hint: 'It stands in the way of its own thread alone. Take it away: drover reservations delete <id> --force',
+    sql: `SELECT * FROM (SELECT r.session_id AS id, ${UNREADABLE} AS detail FROM reservations AS r) WHERE detail IS NOT NULL`,
+  },
+];
+
+const INVARIANTS = [...STATES, ...MAIL, ...SUMS, ...SLOTS, ...RESTS, ...HELD];
 
 /**
  * Every rule that rows of this database break, with the rows. It only reads, in one snapshot; 10,000 sessions take less

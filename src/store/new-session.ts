@@ -113,6 +113,7 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
   );
   insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
   if (row.recovered_from !== null) inheritMail(tx, row.recovered_from, row);
+  if (row.worktree_path !== null) holdSlot(tx, row);
   appendEvent(tx, {
     session_id: row.id,
     turn: null,
@@ -121,6 +122,17 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
     at: input.now,
   });
   return row;
+}
+
+/** A worktree has one slot, whoever works in it now: a successor takes over that of the session before, and so back. */
+export function holdSlot(tx: Tx, row: SessionRow): void {
+  tx.run(
+    `INSERT INTO worktrees (path, session_id, repo_root, branch, base_commit, claimed_at, created_at)
+     SELECT worktree_path, id, repo_root, coalesce(branch, ''), coalesce(base_commit, base_ref, ''), created_at, created_at
+     FROM sessions WHERE id = :id AND worktree_path IS NOT NULL
+     ON CONFLICT (path) DO UPDATE SET session_id = excluded.session_id`,
+    { id: row.id },
+  );
 }
 
 function pick(draft: NewSession): Params {

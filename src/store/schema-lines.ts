@@ -14,9 +14,10 @@ CREATE TABLE worktrees (
   branch TEXT NOT NULL,
   base_commit TEXT NOT NULL,
   claimed_at INTEGER NOT NULL,
-  created_at INTEGER
+  created_at INTEGER,
+  removing_at INTEGER
 ) STRICT, WITHOUT ROWID;
-INSERT INTO worktrees SELECT worktree_path, id, repo_root, coalesce(branch, ''), coalesce(base_commit, base_ref, ''), created_at, created_at
+INSERT INTO worktrees SELECT worktree_path, id, repo_root, coalesce(branch, ''), coalesce(base_commit, base_ref, ''), created_at, created_at, NULL
   FROM sessions WHERE worktree_path IS NOT NULL ORDER BY created_at DESC ON CONFLICT DO NOTHING;
 CREATE INDEX worktrees_by_repo ON worktrees(repo_root);
 CREATE INDEX worktrees_by_session ON worktrees(session_id);
@@ -87,6 +88,7 @@ CREATE UNIQUE INDEX one_active_per_thread ON reservations(repo_root, thread) WHE
 CREATE INDEX reservations_by_thread ON reservations(repo_root, thread, started_at);
 CREATE INDEX reservations_by_owner ON reservations(owner_session_id) WHERE owner_session_id IS NOT NULL;
 CREATE INDEX reservations_by_actor ON reservations(native_actor_key) WHERE native_actor_key IS NOT NULL;
+CREATE INDEX ended_reservations ON reservations(coalesce(completed_at, started_at)) WHERE status <> 'active';
 CREATE TABLE context_queries (
   session_id TEXT NOT NULL,
   seq INTEGER NOT NULL,
@@ -123,6 +125,8 @@ CREATE TABLE path_reservations (
   released_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX open_path_reservations ON path_reservations(repo_root) WHERE released_at IS NULL;
+CREATE INDEX path_reservations_by_owner ON path_reservations(owner_session_id) WHERE released_at IS NULL;
+CREATE INDEX released_path_reservations ON path_reservations(released_at) WHERE released_at IS NOT NULL;
 `;
 
 const INCIDENTS = `
@@ -162,6 +166,8 @@ CREATE TABLE incidents (
   CHECK ((resolved_at IS NULL) = (resolution IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX one_open_incident_per_key ON incidents(repo_root, kind, key) WHERE resolved_at IS NULL;
+CREATE INDEX incidents_by_key ON incidents(repo_root, kind, key);
+CREATE INDEX open_incidents_by_paused ON incidents(paused_session_id) WHERE resolved_at IS NULL;
 CREATE INDEX incidents_by_first ON incidents(first_session_id);
 CREATE INDEX incidents_by_second ON incidents(second_session_id);
 CREATE TABLE decisions (

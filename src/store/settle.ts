@@ -7,6 +7,7 @@ import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow, UNKNOWN_SESSIO
 import { appendEvent } from './event.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
 import { praisePool, strikePool } from './pool.ts';
+import { endReservations } from './reservation-session.ts';
 import { hasLiveChildren, hasOpenQuestion } from './rest.ts';
 import { announceRun } from './run.ts';
 import { readSession } from './session.ts';
@@ -181,6 +182,8 @@ interface Ending {
 }
 
 function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: Ending): boolean {
+  // Who parked it while the turn ran had a reason that does not end with a limit's.
+  if (settlement.event === 'park' && session.state === 'parked') return false;
   const set = {
     attempt: isSuccess(verdict.outcome) ? 0 : settlement.attempt,
     // An interruption is a step of the watchdog's ladder; any other end was not its doing, and what follows begins anew.
@@ -252,6 +255,7 @@ export interface EndEffects {
 export function endEffects(tx: Tx, row: SessionRow, effects: EndEffects): void {
   tx.run('UPDATE sessions SET death_no = death_no + 1 WHERE id = :id', { id: row.id });
   answerForTheDead(tx, row, effects.now);
+  endReservations(tx, row, effects.now);
   announceRun(tx, row, effects.now);
   if (row.parent_id === null) return;
   const parent = readSession(tx, row.parent_id);

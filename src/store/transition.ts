@@ -72,12 +72,13 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
   const set: Params = { ...cleared(rule.to, input), ...(input.set as Params | undefined) };
   const columns = Object.keys(set).map((column) => `${column} = :set_${column}`);
   const fence = rule.fenced ? ' AND turn = :fence' : '';
+  const held = rule.to === 'queued' ? ` AND ${NOT_HELD}` : '';
   const params: Params = { id: input.session_id, to: rule.to, now: input.now };
   for (const [column, value] of Object.entries(set)) params[`set_${column}`] = value;
   if (rule.fenced) params.fence = input.fence ?? -1;
   const row = tx.get<SessionRow>(
     `UPDATE sessions SET state = :to, updated_at = :now${columns.map((column) => `, ${column}`).join('')}
-     WHERE id = :id AND state IN (${sqlList(legalFrom(input.event))})${fence} RETURNING *`,
+     WHERE id = :id AND state IN (${sqlList(legalFrom(input.event))})${fence}${held} RETURNING *`,
     params,
   );
   if (row === null) return { ok: false, reason: 'illegal_transition', prev: before.state };
@@ -97,6 +98,10 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
   );
   return { ok: true, prev: before.state, row };
 }
+
+/** Whatever would bring it back (a person, mail, time, its pool): not while an open incident holds it (CX-27). */
+const NOT_HELD =
+  'NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.paused_session_id = sessions.id AND i.resolved_at IS NULL)';
 
 /** No step of the watchdog's ladder was taken (O-35). */
 export const OFF_LADDER = { escalation_level: 0, escalated_at: null, escalation_cause: null };

@@ -4,6 +4,7 @@ import { appendEvent } from './event.ts';
 import { type Claimed, claimInput, hasInput, PROMPT_ORDER } from './mail.ts';
 import { startOf } from './pool.ts';
 import { readSession } from './session.ts';
+import { STARTABLE, WANTS_WORKTREE } from './startable.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';
@@ -188,35 +189,36 @@ export type Places = { only: readonly string[] } | { except: readonly string[] }
 
 /**
  * Sessions that could start a turn now: idle ones with something to read (they hold work already), then the oldest in
- * the queue.
+ * the queue. In the repositories `full` every slot for a worktree is taken: who waits for one is left out.
  */
 export async function dispatchable(
   store: Store,
   now: number,
   limit: number,
   places: Places = { except: [] },
+  full: readonly string[] = [],
 ): Promise<string[]> {
   return store.read((tx) => {
     const [word, roots] = 'only' in places ? ['IN', places.only] : ['NOT IN', places.except];
     // The plus: few sessions live, and the index by repository would walk through all that ever were there.
     const place = `+s.repo_root ${word} (SELECT value FROM json_each(:roots))`;
-    const due = `(s.next_turn_at IS NULL OR s.next_turn_at <= :now) AND ${place}`;
+    const due = `${place} AND ${STARTABLE}`;
     const params = { now, limit, roots: JSON.stringify(roots) };
-    // What `mayStart` says, for many sessions at once.
-    const open = `NOT EXISTS (SELECT 1 FROM pools AS p WHERE p.name = s.pool AND
-      (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now)))`;
+    const hasPlace = `NOT (${WANTS_WORKTREE} AND +s.repo_root IN (SELECT value FROM json_each(:full))
+      AND NOT EXISTS (SELECT 1 FROM worktrees AS w WHERE w.session_id = s.id))`;
     // From the idle sessions to their mail and not the other way: mail of ended sessions may wait for ever.
     const idle = tx.all<{ id: string }>(
       `SELECT s.id FROM sessions AS s
-       WHERE s.ended_at IS NULL AND s.state = 'idle' AND ${due} AND ${open}
+       WHERE s.ended_at IS NULL AND s.state = 'idle' AND ${due}
          AND (EXISTS (SELECT 1 FROM mail WHERE to_id = s.id AND read_at IS NULL AND delivered_turn IS NULL)
            OR EXISTS (SELECT 1 FROM notifications WHERE parent_id = s.id AND delivered_at IS NULL AND delivered_turn IS NULL))
        ORDER BY s.updated_at, s.id LIMIT :limit`,
       params,
     );
     const queued = tx.all<{ id: string }>(
-      `SELECT s.id FROM sessions AS s WHERE s.ended_at IS NULL AND s.state = 'queued' AND ${due} AND ${open} ORDER BY s.created_at, s.id LIMIT :limit`,
-      params,
+      `SELECT s.id FROM sessions AS s WHERE s.ended_at IS NULL AND s.state = 'queued' AND ${due}
+         ${full.length > 0 ? `AND ${hasPlace}` : ''} ORDER BY s.created_at, s.id LIMIT :limit`,
+      full.length > 0 ? { ...params, full: JSON.stringify(full) } : params,
     );
     return [...idle, ...queued].slice(0, limit).map((row) => row.id);
   });
@@ -286,20 +288,5 @@ export async function refreshToken(store: Store, session_id: string, token_hash:
       token_hash,
       session_id,
     }),
-  );
-}
-
-/** Records where a queued session works; false when somebody was first. */
-export async function attachWorktree(
-  store: Store,
-  input: { session_id: string; worktree_path: string; working_dir: string; base_commit: string; now: number },
-): Promise<boolean> {
-  return store.write(
-    (tx) =>
-      tx.run(
-        `UPDATE sessions SET worktree_path = :worktree_path, working_dir = :working_dir, base_commit = :base_commit, updated_at = :now
-         WHERE id = :session_id AND state = 'queued' AND worktree_path IS NULL`,
-        input,
-      ) === 1,
   );
 }

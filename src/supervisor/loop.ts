@@ -1,10 +1,9 @@
-import { advancePools } from '../guard/pools.ts';
 import { isInFlight } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { endTree, settle } from '../session/end.ts';
 import { ownDesks, slotsFor } from '../session/own-session.ts';
+import { afterRun } from '../session/run-hooks.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
-import { ensureWorktree } from '../session/worktree.ts';
 import { getSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import {
@@ -24,19 +23,16 @@ import { checkTimers, type TimerVerdict } from '../watchdog/timers.ts';
 import { DiskFloor } from './disk-floor.ts';
 import { blaming, passing } from './failure.ts';
 import { followTurn } from './follow.ts';
+import { Guards } from './guards.ts';
 import { Intake } from './intake.ts';
 import { Naps } from './naps.ts';
 import { factsOf, isProcessGone, recordOf, wasNeverStarted } from './observe.ts';
+import { restBetween } from './pace.ts';
 import type { RunningTurn } from './running.ts';
 import { Tasks } from './tasks.ts';
 import { Waiting } from './waiting.ts';
+import { WorktreeDesk } from './worktrees.ts';
 
-/**
- * Pause between two looks at busy streams: lets many small writes become one transaction. It grows with the price of a
- * look, so that looking takes at most a fiftieth of our time, and shrinks to the least while we are behind.
- */
-const REST_MS = { least: 1, normal: 20, most: 200 };
-const REST_PER_WORK = 50;
 const POLL_MS = 500;
 /** A turn is looked at without an event once in this many polls; of a child of ours we are told when it ends. */
 const SWEEP = { adopted: 6, child: 24 };
@@ -67,6 +63,8 @@ export class SupervisorLoop {
   readonly #stop = new AbortController();
   readonly #naps: Naps;
   readonly #tasks: Tasks;
+  readonly #worktrees: WorktreeDesk;
+  readonly #guards: Guards;
   #wantsSync = true;
   /** Over when the event loop has gone round since the last sync: however often somebody rings, the doorbell is heard. */
   #breath: Promise<void> = Promise.resolve();
@@ -97,6 +95,8 @@ export class SupervisorLoop {
         this.stop();
       },
     });
+    this.#guards = new Guards(options.deps, (key, work) => this.#tasks.begin(key, work));
+    this.#worktrees = new WorktreeDesk(options, this.#tasks, () => this.ring());
     this.#lastPollAt = options.deps.clock.now();
     this.#awake = new Awake(this.#lastPollAt, options.deps.clock.monotonic());
   }
@@ -142,9 +142,8 @@ export class SupervisorLoop {
 
   /** How long writes may gather before the next look. */
   #rest(): number {
-    if (this.#isBehind) return REST_MS.least;
-    const rest = Math.min(Math.max(REST_MS.normal, this.#flushed.cost_ms * REST_PER_WORK), REST_MS.most);
-    return rest - (this.#deps.clock.monotonic() - this.#flushed.at);
+    const { at, cost_ms } = this.#flushed;
+    return restBetween({ is_behind: this.#isBehind, cost_ms, since_ms: this.#deps.clock.monotonic() - at });
   }
 
   /** A typed failure (disk full, store busy) is logged and tried again at the next poll; anything else is a bug. */
@@ -189,7 +188,8 @@ export class SupervisorLoop {
       this.stop();
       return;
     }
-    if (this.#waiting.polled(this.#deps.clock.monotonic())) this.#wantsSync = true;
+    const tick = this.#deps.clock.monotonic();
+    if (this.#waiting.polled(tick) || this.#worktrees.isDue(tick)) this.#wantsSync = true;
     const version = this.#deps.store.dataVersion();
     if (version !== this.#dataVersion) this.#wantsSync = true;
     this.#dataVersion = version;
@@ -258,20 +258,21 @@ export class SupervisorLoop {
     const { store, clock } = this.#deps;
     this.#syncedAt = clock.now();
     await releaseDue(store, this.#syncedAt, 'supervisor');
-    for (const line of await advancePools(this.#deps, this.#syncedAt)) this.#options.log(line);
+    for (const line of await this.#guards.look(this.#syncedAt)) this.#options.log(line);
     for (const wanted of await turnsToEnd(store)) {
       const turn = this.#running.get(wanted.session_id);
       if (turn === undefined || turn.row.turn !== wanted.turn) continue;
       turn.row = { ...turn.row, end_cause: wanted.end_cause };
       this.#end(turn);
     }
+    await this.#worktrees.look((id) => this.#starting.has(id));
     await this.#dispatch();
   }
 
   /** Begins what there is room for. When every slot is taken nobody is tried but who has slots of its own. */
   async #dispatch(): Promise<void> {
     const { store, clock, home } = this.#deps;
-    const free = Math.min(MAX_STARTS - this.#starting.size, this.#waiting.tries);
+    const free = Math.min(MAX_STARTS - this.#starting.size + this.#worktrees.preparing, this.#waiting.tries);
     if (free <= 0) return;
     // No repository allows more than the user, so none has room when the user's own slots are taken.
     const { max_live_sessions: slots } = await this.#deps.config_for(home);
@@ -279,7 +280,8 @@ export class SupervisorLoop {
     const { shut } = this.#waiting;
     const only = ownDesks(home).filter((desk) => !shut.includes(desk));
     const known = this.#starting.size + this.#running.size + this.#waiting.size;
-    const ids = await dispatchable(store, this.#syncedAt, free + known, room > 0 ? { except: shut } : { only });
+    const places = room > 0 ? { except: shut } : { only };
+    const ids = await dispatchable(store, this.#syncedAt, free + known, places, this.#worktrees.full);
     const now = clock.monotonic();
     const isKnown = (id: string) => this.#starting.has(id) || this.#running.has(id) || this.#waiting.has(id, now);
     const fresh = ids.filter((id) => !isKnown(id));
@@ -307,7 +309,7 @@ export class SupervisorLoop {
     });
   }
 
-  async #start(session_id: string): Promise<'started' | 'failed' | 'wait' | 'shut'> {
+  async #start(session_id: string): Promise<'started' | 'failed' | 'wait' | 'full' | 'shut'> {
     const row = await getSession(this.#deps.store, session_id);
     if (row === null) return 'wait';
     const config = await this.#deps.config_for(row.repo_root);
@@ -316,7 +318,8 @@ export class SupervisorLoop {
       this.#waiting.close(row.repo_root);
       return 'shut';
     }
-    if (!(await ensureWorktree(this.#deps, row))) return 'wait';
+    const prepared = await this.#worktrees.prepare(row);
+    if (prepared !== 'ready') return prepared;
     const start = await startTurn(this.#deps, session_id, this.#options.lease_fence);
     if (start.started === null) return start.why === 'none' ? 'wait' : 'failed';
     await this.#follow(start.started);
@@ -353,6 +356,7 @@ export class SupervisorLoop {
       const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
       // The pause lets others have their turn while a long rest is read.
       for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(1)) await this.#intake.take([turn], true);
+      await afterRun(this.#deps, turn.session, this.#options.log);
       const settled = await settle(this.#deps, turn.session, turn.row, tree);
       turn.close();
       this.#running.delete(turn.key);

@@ -36,7 +36,7 @@ test('a healthy home has no problem, and looking changes nothing', async () => {
   const text = await bench.run(['doctor', '--quick']);
   expect(text).toMatchObject({ code: 0, stderr: '' });
   expect(text.stdout).toMatch(/^ok +supervisor +pid \d+ answers/m);
-  expect(text.stdout).toMatch(/^no problem, \d+ warning/m);
+  expect(text.stdout).toMatch(/^no problem, (?:no|\d+) warning/m);
 }, 60_000);
 
 test('without a home it looks at the machine and creates nothing', async () => {
@@ -209,10 +209,10 @@ test('a worktree that went, one that nobody has, and logs without rows are told 
   const { world, bench } = await soundWorld();
   const root = join(world.home, 'worktrees');
   mkdirSync(root);
-  const row = await seedSession(world, { name: 'wool', repo_root: bench.repo, branch: 'drover/wool' });
   const gone = join(root, 'farm-gone01');
+  const place = { repo_root: bench.repo, branch: 'drover/wool', worktree_path: gone, working_dir: gone };
+  const row = await seedSession(world, { name: 'wool', ...place });
   bench.git('worktree', 'add', '-q', '-b', 'drover/wool', gone);
-  tamper(world, `UPDATE sessions SET worktree_path = '${gone}', working_dir = '${gone}' WHERE id = '${row.id}'`);
   const lonely = join(root, 'farm-abc123');
   bench.git('worktree', 'add', '-q', '-b', 'lonely', lonely);
   mkdirSync(join(root, 'mine-abc123'));

@@ -32,6 +32,9 @@ test('every tool is listed, with a plain closed schema that any provider takes',
     'done',
     'ask',
     'status',
+    'reserve',
+    'release',
+    'reservations',
   ]);
   for (const { inputSchema } of result?.tools ?? []) {
     expect(inputSchema).toMatchObject({ type: 'object', additionalProperties: false });

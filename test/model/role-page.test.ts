@@ -78,10 +78,10 @@ describe('parseRolePage (O-64)', () => {
 
   test('wrong values are named, all of them at once', () => {
     const text = page(
-      'description: d\npersistent: "yes"\nterminal-mail: [worker_dun]\ncan: [merge]\ntools: 7\nmodel: 3',
+      'description: d\npersistent: "yes"\nterminal-mail: [worker_dun]\ncan: [deploy]\ntools: 7\nmodel: 3',
     );
     const message = problemsOf(text);
-    for (const part of ['persistent: must be', '"worker_dun"', '"merge"', 'tools: must be', 'model: must be']) {
+    for (const part of ['persistent: must be', '"worker_dun"', '"deploy"', 'tools: must be', 'model: must be']) {
       expect(message).toContain(part);
     }
   });

@@ -158,6 +158,15 @@ const CRIMES: [rule: string, name: string, sql: (farm: Farm) => string[], said: 
     ({ busy }) => `${busy.session.id} the session says 7 in, 4 out, 0 micros; its turns 7`,
   ],
   [
+    'I14',
+    'at work in spite of an open incident that holds it',
+    ({ parent }) => [
+      `INSERT INTO incidents (id, key, repo_root, kind, path, first_session_id, second_session_id, paused_session_id, strategy, summary, created_at, updated_at)
+       VALUES ('incident-1', 'k', '/farm', 'overlap', 'p', 'agent-x', '${parent}', '${parent}', 'escalate', '', 1, 1)`,
+    ],
+    ({ parent }) => `${parent} queued, although the incident incident-1 holds it`,
+  ],
+  [
     'I18',
     'a cost that nobody has reported',
     ({ busy }) => [`UPDATE sessions SET cost_micros = 5 WHERE id = '${busy.session.id}'`],

@@ -18,6 +18,9 @@ interface Options {
   turn?: number;
   raw?: boolean;
   follow?: boolean;
+  tools?: boolean;
+  page: string;
+  pageSize: string;
 }
 
 export const verb: Verb = {
@@ -27,12 +30,16 @@ export const verb: Verb = {
       .option('--turn <n>', 'only this turn', turnNumber)
       .option('--raw', "the harness's own output, byte for byte")
       .option('-f, --follow', 'go on until the session is over')
+      .option('--tools', 'the calls of tools alone, newest first, page by page')
+      .option('--page <n>', 'of the tool calls', '1')
+      .option('--page-size <n>', 'tool calls per page', '50')
       .action((wanted: string, options: Options) => run(context, wanted, options));
     examples(command, [
       'drover logs latest -f',
       'drover logs build-1 --turn 2',
       'drover logs build-1 --raw | jq .',
       'drover logs build-1 --json',
+      'drover logs build-1 --tools --page 2',
     ]);
     command.addHelpText(
       'after',
@@ -50,6 +57,7 @@ async function run(context: Context, wanted: string, options: Options): Promise<
   const store = await context.reader();
   const session = await lookUp(context, store, wanted);
   if (store === null) throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`);
+  if (options.tools) return (await import('../tool-log.ts')).printTools(store, session, options, context.globals.json);
   const source = { context, store, session, turn: options.turn ?? null, isFollowing: options.follow === true };
   await checkTurn(source);
   // Every byte was written before its call returned, so there is nothing to lose.

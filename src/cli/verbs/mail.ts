@@ -46,6 +46,10 @@ export const verb: Verb = {
       .option('--limit <n>', 'at most this many, the newest', LISTED)
       .action((options: Listed) => list(context, options));
     command
+      .command('approvals')
+      .description('what waits unread for somebody to decide: questions, conflicts, gates, escalations')
+      .action(async () => (await import('../mail-approvals.ts')).listApprovals(context));
+    command
       .command('read <id>')
       .description('one mail whole; marks mail to the operator as read')
       .action((id: string) => read(context, id));
@@ -61,6 +65,7 @@ export const verb: Verb = {
       'drover mail send --to build-1 --subject "tests" --body "they live in spec/"',
       'git diff | drover mail send --to @reviewers --subject "please look" --body -',
       'drover mail reply mail-x7k2 --body "yes, go on"',
+      'drover mail approvals',
     ]);
   },
   plain: ([command = 'list', ...more], context) => {

@@ -3,7 +3,7 @@ import { AppError } from '../../model/error.ts';
 import type { SessionRow } from '../../model/session.ts';
 import { resume } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demand, demandPerson } from '../../session/rights.ts';
 import type { Ended } from '../../store/control.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
@@ -15,7 +15,11 @@ import { wake } from '../wake.ts';
 interface Options {
   all?: boolean;
   text?: string;
+  force?: boolean;
 }
+
+/** With `--all` these are passed over: of a blocked pool one goes first, and a conflict is settled one by one. */
+const PASSED_OVER = ['pool_probing', 'incident_open'];
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -23,15 +27,17 @@ export const verb: Verb = {
       .argument('[session...]', 'id, unique prefix, name, or latest')
       .option('--all', 'every parked session')
       .option('--text <text>', 'what to tell it')
+      .option('--force', 'in spite of an open incident that holds it')
       .action((wanted: string[], options: Options) => run(context, wanted, options));
     examples(command, [
       'drover resume build-1',
       'drover resume build-1 --text "use the staging database"',
       'drover resume --all',
+      'drover resume build-2 --force',
     ]);
     command.addHelpText(
       'after',
-      '\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
+      '\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
     );
   },
 };
@@ -40,19 +46,20 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const deps = await context.deps();
   const caller = await callerOf(deps);
   demand(deps, caller, 'stop');
+  if (options.force) demandPerson(caller, 'override an open incident');
   const rows = options.all
     ? await listSessions(deps.store, { states: ['parked'] })
     : await targets(context, deps, wanted, false);
   const results: { row: SessionRow; ended: Ended }[] = [];
   const waiting: SessionRow[] = [];
+  const held: SessionRow[] = [];
   for (const row of rows) {
     try {
-      results.push({ row, ended: await resume(deps, caller, row, options.text) });
+      results.push({ row, ended: await resume(deps, caller, row, options) });
     } catch (error) {
-      // Of a blocked pool one goes first; the others follow by themselves.
-      const isBehind = options.all && error instanceof AppError && error.code === 'pool_probing';
-      if (!isBehind) throw error;
-      waiting.push(row);
+      const code = options.all && error instanceof AppError ? error.code : '';
+      if (!PASSED_OVER.includes(code)) throw error;
+      (code === 'incident_open' ? held : waiting).push(row);
     }
   }
   if (results.some(({ ended }) => ended.changed)) await wake(deps);
@@ -66,11 +73,13 @@ async function run(context: Context, wanted: string[], options: Options): Promis
         state: ended.row.state,
       })),
       waiting: waiting.map(({ id, name, parked_pool }) => ({ id, name, parked_pool })),
+      held: held.map(({ id, name }) => ({ id, name })),
     });
   } else if (rows.length === 0) console.log('nothing is parked');
   else {
     for (const { row, ended } of results) console.log(outcomeLine(row, ended));
     for (const { name, parked_pool } of waiting)
       console.log(`${name}: follows when the pool ${safe(parked_pool ?? '')} is open`);
+    for (const { name } of held) console.log(`${name}: held by an open incident; see drover incident list`);
   }
 }

@@ -2,7 +2,10 @@ import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import type { SessionRow } from '../../model/session.ts';
+import { listActivity } from '../../store/activity.ts';
+import { listDecisions } from '../../store/decision.ts';
 import { listStateLog } from '../../store/event.ts';
+import { listIncidents } from '../../store/incident-list.ts';
 import { listMail } from '../../store/mail-list.ts';
 import { getPool } from '../../store/pool.ts';
 import { getSession, listSessions } from '../../store/session.ts';
@@ -17,8 +20,11 @@ import { mailState } from '../render-mail.ts';
 import { renderShow, type SessionFacts, type ShownMail } from '../render-show.ts';
 import { lookUp } from '../sessions.ts';
 import { examples, type Verb } from '../verb.ts';
+import { waitsOf } from '../worktree-waits.ts';
 
 const MAIL_LIMIT = 10_000;
+/** Newest things done to files, and decisions. */
+const LOG_LIMIT = 200;
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -42,7 +48,7 @@ async function run(context: Context, wanted: string): Promise<void> {
 }
 
 async function gather(context: Context, store: Store, session: SessionRow): Promise<SessionFacts> {
-  const [turns, state_log, children, parent, mail, pool, verdicts] = await Promise.all([
+  const [turns, state_log, children, parent, mail, pool, verdicts, waits] = await Promise.all([
     listTurns(store, session.id),
     listStateLog(store, session.id),
     listSessions(store, { parent_id: session.id }),
@@ -50,6 +56,13 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     mailOf(store, session.id),
     getPool(store, session.pool),
     listVerdicts(store, session.id),
+    waitsOf(context, store, [session]),
+  ]);
+  const key = { session_id: session.id, limit: LOG_LIMIT };
+  const [incidents, decisions, activity] = await Promise.all([
+    listIncidents(store, { ...key, repo_root: null, is_open: false }),
+    listDecisions(store, key),
+    listActivity(store, key),
   ]);
   const dir = homePaths.session(context.home, session.id);
   return {
@@ -58,9 +71,13 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     mail,
     state_log,
     verdicts,
+    incidents,
+    decisions,
+    activity,
     children: children.reverse(),
     parent,
     pool,
+    worktree_wait: waits.get(session.id) ?? null,
     files: isDirectory(dir) ? dir : null,
   };
 }

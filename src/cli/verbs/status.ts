@@ -1,16 +1,20 @@
 import type { Command } from 'commander';
 import { mainRootOf } from '../../git/common-dir.ts';
 import { AppError } from '../../model/error.ts';
+import type { IncidentRow } from '../../model/incident.ts';
 import type { PoolRow } from '../../model/pool.ts';
 import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
+import type { WorktreeWait } from '../../session/worktree-wait.ts';
 import { listSessions, type SessionFilter } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { HealthDesk } from '../health.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
-import { paintState, reason } from '../render-session.ts';
+import { paintState, reason, waitText } from '../render-session.ts';
+import { printReserved, reservedFiles } from '../reserved-files.ts';
 import { examples, type Verb } from '../verb.ts';
+import { waitsOf } from '../worktree-waits.ts';
 
 interface Options {
   all?: boolean;
@@ -30,6 +34,8 @@ const SHOWN = [
     'turn',
     'task',
     'repo_root',
+    'branch',
+    'worktree_path',
     'input_tokens',
     'output_tokens',
     'cost_micros',
@@ -91,6 +97,13 @@ async function poolsOf(store: Store | null, rows: readonly Shown[], isJson: bool
   return listPools(store);
 }
 
+/** One read of an index that is empty while nothing is open. */
+async function incidentsOf(store: Store | null, repo_root: string | null): Promise<IncidentRow[]> {
+  if (store === null) return [];
+  const { listIncidents } = await import('../../store/incident-list.ts');
+  return listIncidents(store, { repo_root, is_open: true });
+}
+
 interface Desk {
   context: Context;
   store: Store | null;
@@ -100,7 +113,12 @@ interface Desk {
 async function print({ context, store, desk }: Desk, rows: Shown[], options: Options): Promise<void> {
   const now = systemClock.now();
   const pools = await poolsOf(store, rows, context.globals.json);
+  const repo_root = options.all ? null : mainRootOf(context.cwd);
+  const incidents = await incidentsOf(store, repo_root);
+  const reserved = await reservedFiles(store, repo_root, now);
   const { healths, supervisor, disk_low, watchdog_silent_since } = await desk.examine(rows, now);
+  const waits = await waitsOf(context, store, rows);
+  const waitOf = (row: Shown) => waits.get(row.id) ?? null;
   const healthOf = (row: Shown) => healths.get(row.id) ?? '-';
   if (context.globals.json) {
     printJson({
@@ -109,13 +127,15 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
       watchdog_silent_since_at: watchdog_silent_since,
       disk_low,
       pools,
-      sessions: rows.map((row) => ({ ...row, verdict: healthOf(row) })),
+      incidents: incidents.map(({ prediction_json: _long, ...row }) => row),
+      path_reservations: reserved,
+      sessions: rows.map((row) => ({ ...row, verdict: healthOf(row), worktree_wait: waitOf(row) })),
     });
     return;
   }
   if (store === null || rows.length === 0) {
     console.log('no sessions here yet; `drover sling "…"` starts one');
-    return;
+    return printReserved(reserved, now);
   }
   const header = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'].map(
     (cell) => paint('dim', cell),
@@ -129,11 +149,13 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,
     tokens(row.input_tokens + row.output_tokens),
     dollars(row.cost_micros),
-    clip(reason(row, now, pools) || row.task, 60),
+    clip(whyOf(waitOf(row)) || reason(row, now, pools) || row.task, 60),
   ]);
   if (options.watch) console.log('');
   console.log(table([header, ...lines]));
+  await printReserved(reserved, now);
   const isLive = rows.some((row) => row.ended_at === null);
+  if (incidents.length > 0) warn(`open incidents: ${incidents.length}; see \`drover incident\``);
   if (disk_low) warn('disk low: no new turn starts, see limits.min_free_mb');
   if (isLive && supervisor === 'down') warn('no supervisor is up; `drover up` starts it');
   if (supervisor === 'silent')
@@ -144,6 +166,10 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     const silence = age(now - watchdog_silent_since);
     warn(`the watchdog is silent for ${silence}, so nobody knows how they are; see \`drover doctor\``);
   }
+}
+
+function whyOf(wait: WorktreeWait | null): string {
+  return wait === null ? '' : waitText(wait);
 }
 
 function warn(text: string): void {

@@ -7,12 +7,13 @@ import type { Deps } from '../../session/deps.ts';
 import { endTree } from '../../session/end.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
+import { cleanStopped, refuseWork } from '../../session/worktree-stop.ts';
 import type { Ended } from '../../store/control.ts';
 import { getTurn, openTurns } from '../../store/turn.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
-import { printJson } from '../output.ts';
+import { printJson, safe } from '../output.ts';
 import { examples, exitCode, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -20,12 +21,15 @@ interface Options {
   all?: boolean;
   strict?: boolean;
   reason?: string;
+  cleanWorktree?: boolean;
 }
 
 interface Stopped {
   row: SessionRow;
   ended: Ended;
   process_gone: boolean;
+  /** With `--clean-worktree`: why that stays; null when it is gone, or there was none. */
+  worktree_kept: string | null;
 }
 
 export const verb: Verb = {
@@ -35,27 +39,34 @@ export const verb: Verb = {
       .option('--all', 'every live session of every repository: the emergency stop')
       .option('--strict', 'fail for sessions that had already ended')
       .option('--reason <text>', 'kept with the session')
+      .option('--clean-worktree', 'remove its worktree as well; refused when that holds uncommitted or unmerged work')
       .action(async (wanted: string[], options: Options) => {
         exitCode.code = await run(context, wanted, options);
       });
     examples(command, ['drover stop build-1', 'drover stop --all', 'drover stop latest --reason "wrong base"']);
+    command.addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 processes or a worktree are left, 2 usage, 3 refused, 4 no such session.',
+    );
   },
 };
 
 async function run(context: Context, wanted: string[], options: Options): Promise<number> {
   const deps = await context.deps().catch((error: unknown) => endUnopened(context, wanted, options, error));
   const rows = await allowedTargets(context, deps, wanted, options);
+  if (options.cleanWorktree) await refuseWork(rows);
   const stopped: Stopped[] = [];
   // Every state is durable before the first process is waited for: an emergency stop holds whatever comes after.
   for (const row of rows) {
     const ended = await stop(deps, row, options.reason).catch((error: unknown) => endUnrecorded(deps, rows, error));
-    stopped.push({ row, ended, process_gone: true });
+    stopped.push({ row, ended, process_gone: true, worktree_kept: null });
   }
   if (options.strict) refuseEnded(stopped);
   if (stopped.some(({ ended }) => ended.open_turn !== null)) await endProcesses(deps, stopped);
+  if (options.cleanWorktree) for (const one of stopped) one.worktree_kept = await cleanStopped(deps, one.row.id);
   if (context.globals.json) {
     printJson({
-      stopped: stopped.map(({ row, ended, process_gone }) => ({
+      stopped: stopped.map(({ row, ended, process_gone, worktree_kept }) => ({
         id: row.id,
         name: row.name,
         changed: ended.changed,
@@ -63,17 +74,18 @@ async function run(context: Context, wanted: string[], options: Options): Promis
         state: ended.row.state,
         was_zombie: ended.prev === 'zombie',
         process_gone,
-        worktree_removed: false,
+        worktree_removed: options.cleanWorktree === true && row.worktree_path !== null && worktree_kept === null,
+        worktree_kept,
       })),
     });
   } else {
-    for (const { row, ended, process_gone } of stopped)
+    for (const { row, ended, process_gone, worktree_kept } of stopped)
       console.log(
-        `${outcomeLine(row, ended)}${process_gone ? '' : '; its processes are NOT all gone, see `drover ps`'}`,
+        `${outcomeLine(row, ended)}${process_gone ? '' : '; its processes are NOT all gone, see `drover ps`'}${worktree_kept === null ? '' : `; its worktree stays: ${safe(worktree_kept)}`}`,
       );
     if (stopped.length === 0) console.log('nothing is live');
   }
-  return stopped.every(({ process_gone }) => process_gone) ? 0 : 1;
+  return stopped.every(({ process_gone, worktree_kept }) => process_gone && worktree_kept === null) ? 0 : 1;
 }
 
 async function allowedTargets(context: Context, deps: Deps, wanted: string[], { all }: Options): Promise<SessionRow[]> {

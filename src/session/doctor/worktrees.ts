@@ -6,15 +6,17 @@ import { quoted } from '../../model/shell.ts';
 import type { Store } from '../../store/store.ts';
 import { type SessionTraces, sessionTraces } from '../../store/traces.ts';
 import { openTurns } from '../../store/turn.ts';
+import { heldSlots } from '../../store/worktree.ts';
 import { fileExists, fileSize, isDirectory, listFiles } from '../../sys/directory.ts';
 import { ASIDE_PREFIX } from '../../sys/discard.ts';
 import { turnFiles } from '../../sys/turn-files.ts';
+import { worktreeRoot } from '../worktree.ts';
 import { type DoctorDeps, someOf } from './deps.ts';
 
 /** Checkouts and log directories against the rows. Nothing of it is ever removed here: only the command is told. */
 export async function traceFindings(deps: DoctorDeps, store: Store, config: Config): Promise<Diagnosis[]> {
   const rows = await sessionTraces(store);
-  const worktrees = [...missingWorktrees(rows), ...strayWorktrees(deps, rows, config)];
+  const worktrees = [...missingWorktrees(rows), ...(await strayWorktrees(deps, store, rows, config))];
   const logs = [...(await lostLogs(store)), ...strayLogs(deps, rows)];
   return [
     ...(worktrees.length > 0 ? worktrees : [fine('worktrees', 'as the rows say')]),
@@ -34,20 +36,43 @@ function missingWorktrees(rows: readonly SessionTraces[]): Diagnosis[] {
   });
 }
 
-/** Checkouts under the root that no session has. A queued session's is made before its row says so. */
-function strayWorktrees(deps: DoctorDeps, rows: readonly SessionTraces[], config: Config): Diagnosis[] {
-  const root = config.worktree.root ?? `${deps.home}/worktrees`;
+/** Checkouts where the template puts them that no slot speaks of. A queued session's has one before it is made. */
+async function strayWorktrees(
+  deps: DoctorDeps,
+  store: Store,
+  rows: readonly SessionTraces[],
+  config: Config,
+): Promise<Diagnosis[]> {
+  const root = worktreeRoot(config, deps.home);
   const known = new Set(rows.flatMap((row) => (row.worktree_path === null ? [] : [row.worktree_path])));
-  for (const row of rows) if (row.ended_at === null) known.add(homePaths.worktree(root, row.project, row.id));
-  return listFiles(root).flatMap((name) => {
-    const path = `${root}/${name}`;
-    if (known.has(path) || !/-[a-z0-9]{6}$/.test(name) || !isDirectory(path)) return [];
-    const checkout = checkoutOf(path);
+  for (const { slot } of await heldSlots(store, null)) known.add(slot.path);
+  return placesLike(root, config.worktree.path).flatMap((path) => {
+    const checkout = known.has(path) ? null : checkoutOf(path);
     if (checkout?.root !== path) return [];
     const remove = `git -C ${quoted(checkout.common_dir)} worktree remove ${quoted(path)}`;
     const hint = `Look at it, then remove it; git refuses when it has changes:\n${remove}`;
     return [warning('worktrees', `${path} belongs to no session`, hint)];
   });
+}
+
+/** Directories below `root` whose names the template could have made: what else is there is none of our business. */
+function placesLike(root: string, template: string): string[] {
+  return template.split('/').reduce(
+    (dirs, part) => {
+      const shape = part
+        .replace(/[.*+?^$()|[\]\\]/g, '\\$&')
+        .replaceAll('{id}', '[a-z0-9]{6}')
+        .replaceAll(/\{(?:project|name)\}/g, '[A-Za-z0-9._-]+');
+      const name = new RegExp(`^${shape}$`);
+      return dirs.flatMap((dir) =>
+        listFiles(dir)
+          .filter((each) => name.test(each))
+          .map((each) => `${dir}/${each}`)
+          .filter(isDirectory),
+      );
+    },
+    [root],
+  );
 }
 
 /** So many commands are told at once. */

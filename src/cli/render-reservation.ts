@@ -1,0 +1,64 @@
+import type { PathReservationRow, ReservationRow } from '../model/reservation.ts';
+import { chainNode } from '../model/reservation-output.ts';
+import type { AgentReservationOutput } from '../model/reservation-schema.ts';
+import type { Context } from './context.ts';
+import { age, clip, instantText, paint, SCHEMA_VERSION, safe } from './output.ts';
+import { writeOut } from './stream-out.ts';
+
+/**
+ * The one line of JSON that `reserve`, `heartbeat` and `release` print whether or not `--json` was given (HC-01); with it,
+ * inside drover's own envelope. Throws `ReaderGone`.
+ */
+export async function printEnvelope(context: Context, reservation: AgentReservationOutput): Promise<void> {
+  const envelope = context.globals.json ? { schema_version: SCHEMA_VERSION, ok: true } : {};
+  await writeOut(`${JSON.stringify({ ...envelope, reservation })}\n`);
+}
+
+/** HC-24. */
+export function renderReservations(rows: readonly ReservationRow[]): string {
+  if (rows.length === 0) return 'No agent reservations.';
+  return [`Agent reservations (${rows.length}):`, ...rows.flatMap(linesOf)].join('\n');
+}
+
+function linesOf({ session_id, status, thread, attach_reason, path }: ReservationRow): string[] {
+  const colour = status === 'active' ? 'green' : 'dim';
+  return [
+    `  ${session_id} [${paint(colour, status)}] thread=${safe(thread)}`,
+    ...(attach_reason === null ? [] : [`    task: ${clip(attach_reason, 200)}`]),
+    ...(path ? [`    path: ${safe(path)}`] : []),
+  ];
+}
+
+/** Root first, each one deeper than who started it. */
+export function renderChain(rows: readonly ReservationRow[]): string {
+  if (rows.length === 0) return 'nobody has this id';
+  return rows
+    .map(chainNode)
+    .map(
+      ({ session_id, status, thread, native_actor_key }, depth) =>
+        `${'  '.repeat(depth)}${session_id} [${status}] thread=${safe(thread)}${native_actor_key === null ? '' : ` ${safe(native_actor_key)}`}`,
+    )
+    .join('\n');
+}
+
+/** `src/auth/** by build-1: moves the login, for 2h more`. */
+export function pathReservationLine({ glob, owner_name, reason, expires_at }: PathReservationRow, now: number): string {
+  const why = reason === null ? '' : `: ${clip(reason, 80)}`;
+  const left = expires_at === null ? '' : `, for ${age(expires_at - now)} more`;
+  return `${clip(glob, 80)} by ${clip(owner_name, 40)}${why}${left}`;
+}
+
+/** As it leaves us: times as text, and no column that is always null while it stands. */
+export function pathReservationJson({
+  created_at,
+  expires_at,
+  released_at: _over,
+  repo_root: _root,
+  ...row
+}: PathReservationRow) {
+  return {
+    ...row,
+    created_at: instantText(created_at),
+    expires_at: expires_at === null ? null : instantText(expires_at),
+  };
+}

@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { callerOf } from '../../session/identity.ts';
+import { ready } from '../../team/ready.ts';
+import { namedReservation } from '../../team/reservation.ts';
+import { announce } from '../announce.ts';
+import type { Context } from '../context.ts';
+import { paint, printJson, safe } from '../output.ts';
+import { examples, type Verb } from '../verb.ts';
+import { captureOptions, confidenceOf } from './capture.ts';
+
+interface Options {
+  session?: string;
+  token?: string;
+  message?: string;
+  confidence?: string;
+}
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    captureOptions(command).action((options: Options) => run(context, options));
+    examples(command, [
+      'drover ready --session agent-x7k2',
+      'drover ready --session agent-x7k2 --message "login: limit attempts"   # captures first',
+    ]);
+    command.addHelpText(
+      'after',
+      `
+Marks the thread as ready to be merged at the commit its branch is on; the parent of the session gets mail (merge_ready).
+With --message, what is not committed is captured first. Exit codes: 0 ok, 2 usage, 3 refused, 4 unknown.`,
+    );
+  },
+};
+
+async function run(context: Context, options: Options): Promise<void> {
+  const confidence = confidenceOf(options.confidence);
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  const named = await namedReservation(deps, caller, options);
+  const { message } = options;
+  const { mail, ...done } = await ready(deps, caller, named, { cwd: context.cwd, message, confidence });
+  if (context.globals.json) printJson({ ...done, mail_id: mail?.id ?? null });
+  else {
+    console.log(`${safe(done.thread)}: ready at ${done.ready_commit}${done.changed ? '' : ' (as before)'}`);
+    if (mail !== null) console.log(`told ${safe(mail.to_name)} (${mail.id})`);
+    if (done.uncommitted.length > 0)
+      console.error(paint('yellow', `not in it, because not committed: ${done.uncommitted.map(safe).join(', ')}`));
+  }
+  if (mail !== null) await announce(deps, caller);
+}

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { rebaseSession } from '../../merge/one.ts';
+import { callerOf } from '../../session/identity.ts';
+import { demand } from '../../session/rights.ts';
+import { onSignal } from '../../sys/signals.ts';
+import type { Context } from '../context.ts';
+import { printJson, safe } from '../output.ts';
+import { lookUp } from '../sessions.ts';
+import { examples, type Verb } from '../verb.ts';
+
+export const verb: Verb = {
+  configure(command: Command, context: Context) {
+    command
+      .argument('<session>', 'an ended session with a worktree: id, unique prefix, name, or latest')
+      .option('--into <branch>', 'the branch it will be merged into (default: the one the person was on at its sling)')
+      .action((wanted: string, options: { into?: string }) => run(context, wanted, options.into ?? null));
+    examples(command, ['drover rebase build-1', 'drover rebase build-1 --into release/2']);
+    command.addHelpText(
+      'after',
+      `
+Writes the commits of its branch anew on top of the target, in its worktree. After a conflict everything is as it was.
+Exit codes: 0 ok, 1 conflicts, 2 usage, 3 refused (live, uncommitted changes, no worktree), 4 no such session.`,
+    );
+  },
+};
+
+async function run(context: Context, wanted: string, into: string | null): Promise<void> {
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'merge');
+  const row = await lookUp(context, deps.store, wanted);
+  const stop = new AbortController();
+  // A rebase is finished or taken back: half of one would be somebody else's trouble.
+  const signals = onSignal(['SIGINT', 'SIGTERM'], () => stop.abort());
+  try {
+    const done = await rebaseSession(deps, { row, into, by: caller.name, signal: stop.signal });
+    const { session_id, branch, base_branch, already_up_to_date } = done;
+    if (context.globals.json) return printJson({ session_id, branch, base_branch, already_up_to_date });
+    const what = already_up_to_date ? 'stands on' : 'is rebased onto';
+    console.log(`${safe(row.name)}: ${safe(branch)} ${what} ${safe(base_branch)}`);
+  } finally {
+    signals.close();
+  }
+}

@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import type { Clock } from '../model/clock.ts';
+import { AppError } from '../model/error.ts';
+import { aside } from './aside.ts';
+import { commitTree } from './commit-tree.ts';
+import { DURABLE, syncRepository } from './durable.ts';
+import { openWorktree } from './open-worktree.ts';
+import { gitPatiently } from './patient.ts';
+import { git, gitFailed, gitOutput } from './run.ts';
+import { type WholeTree, writeWholeTree } from './whole-tree.ts';
+
+const MAX_IGNORED = 20;
+const MAX_NUMBER = 1_000;
+const PLACE = 'refs/drover/rescued';
+
+export interface Rescued {
+  ref: string;
+  commit: string;
+  /** What is not in it, at most 20 paths: the `.git` of repositories inside, the files of submodules, ignored files. */
+  ignored: string[];
+}
+
+/**
+ * Commits all that is in the worktree, new files included and whatever it is in the middle of, on top of its HEAD, to a
+ * new ref `refs/drover/rescued/<session_id>` (or `…-2`, …): none is ever overwritten, but the same content at the same
+ * HEAD is not saved twice. What is staged otherwise than it stands in the files is the second parent. Neither index, HEAD,
+ * branch nor files are touched; no filter runs: what stands in the files is saved. It survives a power loss.
+ * Errors: `usage` / `session_id_invalid`; `failed` / `rescue_refs_full`; those of `openWorktree`, `gitFailed`.
+ */
+export async function rescue(wanted: { path: string; session_id: string; clock: Clock }): Promise<Rescued> {
+  const { path, session_id, clock } = wanted;
+  if (!/^[A-Za-z0-9][\w-]*$/.test(session_id)) {
+    throw new AppError('usage', 'session_id_invalid', `not the id of a session: ${JSON.stringify(session_id)}`);
+  }
+  const worktree = await openWorktree(path);
+  const { root, head_commit } = worktree;
+  const whole = await aside((dir) => writeWholeTree(worktree, join(dir, 'index')));
+  const found = await sameRescue(root, session_id, head_commit, whole);
+  const { ref, commit } = found ?? (await writeRescue(root, session_id, head_commit, whole, clock));
+  await syncRepository(root);
+  return { ref, commit, ignored: [...whole.left_out, ...(await ignoredPaths(root))].slice(0, MAX_IGNORED) };
+}
+
+type Saved = Pick<Rescued, 'ref' | 'commit'>;
+
+async function writeRescue(
+  root: string,
+  session_id: string,
+  head: string | null,
+  { files, staged }: WholeTree,
+  clock: Clock,
+): Promise<Saved> {
+  const parents = head === null ? [] : [head];
+  const index = staged === null ? [] : [await commitTree(root, staged, parents, `drover: staged in ${session_id}\n`)];
+  const commit = await commitTree(root, files, [...parents, ...index], `drover: rescued from ${session_id}\n`);
+  return { ref: await writeRef(root, session_id, commit, clock), commit };
+}
+
+/** What an earlier call, one that was killed perhaps, has saved of exactly this. */
+async function sameRescue(
+  root: string,
+  session_id: string,
+  head: string | null,
+  { files, staged }: WholeTree,
+): Promise<Saved | null> {
+  const format = '--format=%(refname) %(objectname) %(tree) %(parent)';
+  const args = ['for-each-ref', format, '--', `${PLACE}/${session_id}`, `${PLACE}/${session_id}-*`];
+  for (const line of (await gitOutput('look for rescued work', args, { cwd: root })).split('\n')) {
+    const [ref = '', commit = '', tree, ...parents] = line.trim().split(' ');
+    if (tree !== files) continue;
+    const base = head === null ? [] : [head];
+    const index = parents.slice(base.length);
+    if (!base.every((parent, i) => parents[i] === parent) || index.length !== (staged === null ? 0 : 1)) continue;
+    if (staged !== null && (await treeOf(root, index[0] ?? '')) !== staged) continue;
+    return { ref, commit };
+  }
+  return null;
+}
+
+async function treeOf(root: string, commit: string): Promise<string> {
+  return (await gitOutput('look at rescued work', ['rev-parse', `${commit}^{tree}`], { cwd: root })).trim();
+}
+
+/** Takes the first name that is free, in one step. */
+async function writeRef(root: string, session_id: string, commit: string, clock: Clock): Promise<string> {
+  const nothing = '0'.repeat(commit.length);
+  for (let n = 1; n <= MAX_NUMBER; n += 1) {
+    const ref = `${PLACE}/${session_id}${n === 1 ? '' : `-${n}`}`;
+    const args = ['update-ref', '-m', 'drover: rescue', ref, commit, nothing];
+    const result = await gitPatiently(args, { cwd: root, settings: DURABLE }, clock);
+    if (result.code === 0) return ref;
+    const blocking = /'(refs\/[^']*)' exists; cannot create/.exec(result.stderr)?.[1];
+    const is_taken = /reference already exists/.test(result.stderr) || blocking?.startsWith(`${ref}/`);
+    if (!is_taken) throw gitFailed(`keep what was in ${root}`, result);
+  }
+  throw new AppError('failed', 'rescue_refs_full', `${session_id} has been rescued ${MAX_NUMBER} times`, {
+    hint: `Delete some of ${PLACE}/${session_id}-* with git update-ref -d.`,
+    preserved: 'the worktree is untouched',
+  });
+}
+
+async function ignoredPaths(root: string): Promise<string[]> {
+  const args = ['ls-files', '--others', '--ignored', '--exclude-standard', '--directory', '-z'];
+  const { code, stdout } = await git(args, { cwd: root });
+  return code === 0 ? stdout.split('\0').filter((path) => path !== '') : [];
+}

@@ -1,0 +1,81 @@
+import { advanceBranch, branchHead, checkoutsOf, forwardCheckout } from '../git/branch.ts';
+import { dirtyChanges } from '../git/patch.ts';
+import { AppError } from '../model/error.ts';
+import { quoted } from '../model/shell.ts';
+import type { Run } from './run.ts';
+
+type Place = Pick<Run, 'deps' | 'repo_root' | 'target'>;
+
+/**
+ * Refuses what would be refused at the end anyway, before anything is built or a gate runs for half an hour: a checkout
+ * of the target that has changes. Throws `target_checkout_dirty`, `target_checked_out_twice` (3).
+ */
+export async function checkTarget({ repo_root, target }: Place): Promise<void> {
+  const path = await checkoutOfTarget(repo_root, target);
+  if (path === null) return;
+  const changed = (await dirtyChanges(path)).filter((change) => change.action !== 'create');
+  if (changed.length > 0) {
+    throw dirty(
+      target,
+      path,
+      changed.map((change) => change.path),
+    );
+  }
+}
+
+async function checkoutOfTarget(repo_root: string, target: string): Promise<string | null> {
+  const [path, another] = await checkoutsOf(repo_root, target);
+  if (another === undefined) return path ?? null;
+  throw new AppError('refused', 'target_checked_out_twice', `${target} is checked out in ${path} and in ${another}`, {
+    hint: 'Only one of them could follow the branch. Switch the other one to another branch.',
+    unsafe_condition: 'the files of the second checkout would fall behind its branch',
+    would_change: target,
+    preserved: 'nothing was changed',
+    recovery_commands: [`git -C ${quoted(another)} switch --detach`],
+  });
+}
+
+/**
+ * Moves the target from one commit to another, only if it still is at the first: `moved` when it is not, and then nothing
+ * was touched. A checkout of the target follows, only when it is clean, and only forward.
+ * Throws `target_checkout_dirty`, `target_checkout_busy` (3); errors of `advanceBranch`.
+ */
+export async function advanceTarget(place: Place, from: string, to: string): Promise<'advanced' | 'moved'> {
+  const { deps, repo_root, target } = place;
+  const path = await checkoutOfTarget(repo_root, target);
+  if (path === null) return advanceBranch({ repo_root, branch: target, from, to, clock: deps.clock });
+  const done = await forwardCheckout({ path, branch: target, from, to });
+  if (done === 'forwarded') return 'advanced';
+  if (done === 'dirty') {
+    const changed = await dirtyChanges(path);
+    throw dirty(
+      target,
+      path,
+      changed.map((change) => change.path),
+    );
+  }
+  if (done === 'moved' && (await branchHead(repo_root, target)) !== from) return 'moved';
+  throw new AppError('refused', 'target_checkout_busy', `somebody is at work in ${path}, which is on ${target}`, {
+    hint: 'A rebase, a merge or another git command is under way there; finish it and merge again.',
+    unsafe_condition: `files and index of ${path} are in use`,
+    would_change: `${target} and the files of ${path}`,
+    preserved: `${target}, ${path}, and every branch and worktree`,
+    recovery_commands: [`git -C ${quoted(path)} status`],
+    data: { path, target },
+  });
+}
+
+const SHOWN = 5;
+
+function dirty(target: string, path: string, changed: readonly string[]): AppError {
+  const shown = changed.slice(0, SHOWN).map((each) => JSON.stringify(each));
+  const list = [...shown, ...(changed.length > SHOWN ? ['…'] : [])].join(', ');
+  return new AppError('refused', 'target_checkout_dirty', `${path} is on ${target} and has changes of its own`, {
+    hint: 'Commit or stash them, or merge into another branch with --into.',
+    unsafe_condition: `not committed, or in the way of a new file: ${list}`,
+    would_change: `${target} and the files of ${path}`,
+    preserved: `${target}, ${path}, and every branch and worktree`,
+    recovery_commands: [`git -C ${quoted(path)} status`],
+    data: { path, target, changed: changed.slice(0, 50) },
+  });
+}

@@ -1,0 +1,106 @@
+import { AppError } from '../model/error.ts';
+import { buildQueue } from '../model/merge-queue.ts';
+import type { SessionRow } from '../model/session.ts';
+import type { Deps } from '../session/deps.ts';
+import { mergeCandidates } from '../store/merge.ts';
+import { checkTarget } from './advance.ts';
+import { unknowable } from './facts.ts';
+import { lookNow, processTarget } from './process.ts';
+import { type QueueReport, reportOf } from './report.ts';
+import type { Processed, Refusal } from './run.ts';
+import { refuseUntrusted, targetOf, withTarget } from './target.ts';
+
+export interface QueueRequest {
+  repo_root: string;
+  /** One target for all of them; null: each session's own. */
+  into: string | null;
+  /** Also sessions that ended without being completed; null: as configured. */
+  all_ended: boolean | null;
+  is_clean: boolean;
+  dry_run: boolean;
+  by: string;
+  signal: AbortSignal;
+}
+
+/**
+ * Merges what is ready in a repository, one target after the other (E-155). One target that is refused does not keep
+ * others from being worked on. With `dry_run` nothing is written at all, and only the queue is reported.
+ * Throws `repository_untrusted`, `interrupted`, and what concerns the machine; with one target only, its refusal.
+ */
+export async function mergeQueue(deps: Deps, request: QueueRequest): Promise<QueueReport> {
+  const { repo_root, is_clean } = request;
+  const config = await deps.config_for(repo_root);
+  refuseUntrusted(config, repo_root);
+  const require_completed = request.all_ended === null ? config.merge.require_completed : !request.all_ended;
+  const targets = new Map<string, SessionRow[]>();
+  const astray: Processed[] = [];
+  for (const row of await mergeCandidates(deps.store, repo_root)) {
+    const target = targetFor(row, request.into);
+    if (typeof target === 'string') targets.set(target, [...(targets.get(target) ?? []), row]);
+    else astray.push(unplaced(row, target));
+  }
+  const done: Processed[] = [];
+  const refusals: Refusal[] = [];
+  for (const [target, rows] of targets) {
+    try {
+      if (request.dry_run) await lookOnly(deps, request, { target, require_completed }, done);
+      else await workOn(deps, request, { target, require_completed }, done);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.kind !== 'refused') throw error;
+      refusals.push({ target, session_ids: rows.map(({ id }) => id), error });
+    }
+  }
+  const [refusal] = refusals;
+  if (refusal !== undefined && targets.size === 1 && done.length === 0) throw refusal.error;
+  return reportOf([...done, ...astray], refusals, { is_single_pass: !is_clean });
+}
+
+interface Part {
+  target: string;
+  require_completed: boolean;
+}
+
+function rowsFor(deps: Deps, { repo_root, into }: QueueRequest, target: string): () => Promise<SessionRow[]> {
+  return async () => (await mergeCandidates(deps.store, repo_root)).filter((row) => targetFor(row, into) === target);
+}
+
+/** The queue as it is, and what would be refused. */
+async function lookOnly(deps: Deps, request: QueueRequest, part: Part, done: Processed[]): Promise<void> {
+  const { target, require_completed } = part;
+  const place = { deps, repo_root: request.repo_root, target };
+  const selection = { rows: rowsFor(deps, request, target), require_completed };
+  const { entries, known } = await lookNow({ ...place, passed_over: new Map() }, selection, new Map());
+  done.push({ outcomes: [], entries, known });
+  if (entries.some((entry) => entry.ready_to_merge)) await checkTarget(place);
+}
+
+async function workOn(deps: Deps, request: QueueRequest, part: Part, done: Processed[]): Promise<void> {
+  const { repo_root, is_clean, by, signal } = request;
+  const { target, require_completed } = part;
+  const rows = rowsFor(deps, request, target);
+  await withTarget({ deps, repo_root, target, by, is_clean, signal }, async (run) => {
+    try {
+      done.push(await processTarget(run, { rows, require_completed, is_single_pass: !is_clean }));
+    } catch (error) {
+      // What went in before the refusal stays in, and is told.
+      if (run.outcomes.length > 0) done.push({ outcomes: run.outcomes, entries: [], known: new Map() });
+      throw error;
+    }
+  });
+}
+
+function targetFor(row: SessionRow, into: string | null): string | AppError {
+  try {
+    return targetOf(row, into);
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
+}
+
+/** A session whose work is meant for no branch is an entry of its own, and no reason to leave the others. */
+function unplaced(row: SessionRow, error: AppError): Processed {
+  const known = unknowable(row, row.base_branch ?? '', error.message);
+  const entries = buildQueue([known.candidate], new Map());
+  return { outcomes: [], entries, known: new Map([[row.id, known]]) };
+}

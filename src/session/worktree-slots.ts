@@ -1,0 +1,174 @@
+import { workFacts } from '../git/facts.ts';
+import { worktreeHealth } from '../git/readiness.ts';
+import { resolveCommit } from '../git/repository.ts';
+import { AppError } from '../model/error.ts';
+import type { WorktreeRow } from '../model/merge.ts';
+import type { SessionRow } from '../model/session.ts';
+import { endedOwners, type HeldSlot, heldSlots, slotCounts, slotQueue } from '../store/worktree.ts';
+import { isDirectory } from '../sys/directory.ts';
+import type { Deps } from './deps.ts';
+import { forceWorktree, judgeWorktree, type Removed, removeWorktree, type Saved } from './worktree-clean.ts';
+
+/** Why a worktree is left alone. `active`: its session lives. `retained`: it has not been over for long enough (E-150). */
+interface Kept {
+  id: string;
+  name: string;
+  path: string;
+  group: 'active' | 'retained' | 'kept';
+  why: string;
+}
+
+interface Gone {
+  id: string;
+  name: string;
+  path: string;
+  /** Its merged branch, when that went with it. */
+  branch: string | null;
+  /** Why that stayed, or null. */
+  branch_kept: string | null;
+  /** With `force`: where everything is. */
+  saved: Saved | null;
+}
+
+export interface WorktreesCleaned {
+  removed: Gone[];
+  kept: Kept[];
+}
+
+export interface WorktreeCleanRequest {
+  /** null: every repository. */
+  repo_root: string | null;
+  /** Ids that a person named; null: whoever may go. */
+  named: readonly string[] | null;
+  /** Also sessions that failed, were stopped or died, and may be wanted again. */
+  all_ended: boolean;
+  /** Save and remove what holds work. Only with `named`. */
+  force: boolean;
+  dry_run: boolean;
+}
+
+/**
+ * Removes worktrees of ended sessions: those of completed ones unless more is asked for, after the time of
+ * `worktree.retention_ms` since their end (O-85, E-150, E-151, CX-47). The oldest go first. Whatever holds work is kept and
+ * said so; with `force` it is saved first, one named worktree at a time.
+ */
+export async function cleanWorktrees(deps: Deps, request: WorktreeCleanRequest): Promise<WorktreesCleaned> {
+  const done: WorktreesCleaned = { removed: [], kept: [] };
+  for (const held of await heldSlots(deps.store, request.repo_root)) {
+    const { slot, session } = held;
+    if (session === null || (request.named !== null && !request.named.includes(session.id))) continue;
+    const of = { id: session.id, name: session.name, path: slot.path };
+    const out = await takeOne(deps, slot, session, request);
+    if ('why' in out) done.kept.push({ ...of, ...out });
+    else done.removed.push({ ...of, branch: out.branch, branch_kept: out.branch_kept, saved: out.saved });
+  }
+  return done;
+}
+
+type Outcome = Extract<Removed, { removed: true }> | Pick<Kept, 'group' | 'why'>;
+
+async function takeOne(
+  deps: Deps,
+  slot: WorktreeRow,
+  session: SessionRow,
+  request: Pick<WorktreeCleanRequest, 'named' | 'all_ended' | 'force' | 'dry_run'>,
+): Promise<Outcome> {
+  const isNamed = request.named !== null;
+  const early = await tooEarly(deps, session, isNamed || request.all_ended, isNamed);
+  if (early !== null) return early;
+  const { path } = slot;
+  const ids = [session.id, ...(await endedOwners(deps.store, path))];
+  const owned = { row: session, path, ids };
+  const verdict = await judgeWorktree(deps, owned);
+  const isForced = request.force && verdict.kind === 'work';
+  if (verdict.why !== null && !isForced) return { group: 'kept', why: verdict.why };
+  if (request.dry_run) return { removed: true, branch: verdict.branch, branch_kept: null, saved: null };
+  const result = isForced ? await forceWorktree(deps, owned) : await removeWorktree(deps, owned, verdict);
+  return result.removed ? result : { group: 'kept', why: result.why };
+}
+
+async function tooEarly(
+  deps: Deps,
+  session: SessionRow,
+  all_ended: boolean,
+  is_named: boolean,
+): Promise<Pick<Kept, 'group' | 'why'> | null> {
+  const { state, ended_at } = session;
+  if (ended_at === null) return { group: 'active', why: `it is ${state}` };
+  if (state !== 'completed' && !all_ended)
+    return { group: 'kept', why: `it is ${state}; --all-ended takes those as well` };
+  const { retention_ms } = (await deps.config_for(session.repo_root)).worktree;
+  const isYoung = !is_named && deps.clock.now() - ended_at < retention_ms;
+  return isYoung ? { group: 'retained', why: 'it has not been over for as long as worktree.retention_ms' } : null;
+}
+
+/**
+ * Makes room for a session that waits for a worktree: removes the oldest worktree that `drover worktree clean` would take
+ * (CX-23). Null when there is none.
+ */
+export async function pruneOne(deps: Deps, repo_root: string): Promise<{ name: string; path: string } | null> {
+  for (const { slot, session } of await heldSlots(deps.store, repo_root)) {
+    if (session === null || session.ended_at === null) continue;
+    const out = await takeOne(deps, slot, session, { named: null, all_ended: false, force: false, dry_run: false });
+    if (!('why' in out)) return { name: session.name, path: slot.path };
+  }
+  return null;
+}
+
+/** One worktree with what stands in it; times are wall ms. */
+export interface ListedWorktree extends WorktreeRow {
+  name: string | null;
+  state: SessionRow['state'] | null;
+  ended_at: number | null;
+  base_branch: string | null;
+  exists: boolean;
+  /** Commits on top of its base, at most 20 counted; null when it cannot be looked at. */
+  ahead: number | null;
+  /** Changed or new paths, at most 50 counted. */
+  dirty: number | null;
+  in_progress: string | null;
+  /** `clear`, `in_progress`, `conflicted` (E-176); `gone`; `unfinished` while it is being made; or what keeps git from saying. */
+  health: string;
+}
+
+export interface ListedSlots {
+  repo_root: string;
+  max: number;
+  held: number;
+  held_by_ended: number;
+  /** Who starts first comes first. */
+  waiting: Pick<SessionRow, 'id' | 'name'>[];
+}
+
+/** Every worktree of a repository, or of all, and how its slots are taken. Changes nothing. */
+export async function listWorktrees(
+  deps: Pick<Deps, 'store' | 'config_for'>,
+  repo_root: string | null,
+): Promise<{ worktrees: ListedWorktree[]; slots: ListedSlots[] }> {
+  const worktrees: ListedWorktree[] = [];
+  for (const held of await heldSlots(deps.store, repo_root)) worktrees.push(await listed(held));
+  const slots: ListedSlots[] = [];
+  for (const { held_by_ended, held, repo_root: root } of await slotCounts(deps.store)) {
+    if (repo_root !== null && root !== repo_root) continue;
+    const { max_worktrees: max } = await deps.config_for(root);
+    slots.push({ repo_root: root, max, held, held_by_ended, waiting: await slotQueue(deps.store, root) });
+  }
+  return { worktrees, slots };
+}
+
+async function listed({ slot, session }: HeldSlot): Promise<ListedWorktree> {
+  const { name = null, state = null, ended_at = null, base_branch = null } = session ?? {};
+  const row = { ...slot, name, state, ended_at, base_branch, exists: isDirectory(slot.path) };
+  const nothing = { ahead: null, dirty: null, in_progress: null };
+  if (slot.created_at === null) return { ...row, ...nothing, health: 'unfinished' };
+  if (!row.exists) return { ...row, ...nothing, health: 'gone' };
+  try {
+    const target = base_branch === null ? null : await resolveCommit(slot.repo_root, `refs/heads/${base_branch}`);
+    const { health, dirty, operation } = await worktreeHealth({ path: slot.path, base: target ?? slot.base_commit });
+    const ahead = (await workFacts(slot.path, slot.base_commit))?.commits.length ?? 0;
+    return { ...row, ahead, dirty: dirty.length, in_progress: operation, health };
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+    return { ...row, ...nothing, health: error.code };
+  }
+}
