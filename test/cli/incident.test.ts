@@ -101,6 +101,18 @@ describe('drover incident', () => {
     expect(told).toEqual([{ to_name: 'ann' }, { to_name: 'bob' }]);
   }, 60_000);
 
+  test('--resume alone is a word, as the refusal of a resume says it (E-135)', async () => {
+    const insert = `INSERT INTO incidents (id, key, repo_root, kind, path, first_session_id, second_session_id, paused_session_id, strategy, summary, created_at, updated_at)
+      VALUES ('incident-two', 'k', :repo, 'overlap', 'p', :ann, :bob, :bob, 'escalate', '', 1, 1)`;
+    await withStore(bench, (store) =>
+      store.write((tx) => tx.run(insert, { ann: ids.ann ?? '', bob: ids.bob ?? '', repo: bench.repo })),
+    );
+    const refused = await bench.json<{ error: { recovery_commands: string[] } }>(['resume', 'bob'], 3);
+    const command = refused.error.recovery_commands.find((text) => text.includes('resolve')) ?? '';
+    const done = await bench.json(command.split(' ').slice(1));
+    expect(done).toMatchObject({ resumed: 'bob', incident: { resolution: 'operator: continue concurrently' } });
+  }, 60_000);
+
   test('import counts what it took and what it skipped (E-142)', async () => {
     const line = (id: string, path: string) =>
       JSON.stringify({

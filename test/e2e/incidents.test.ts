@@ -79,7 +79,11 @@ test('two worktrees, one file: the later session is held, resume is refused, and
     3,
   );
   expect(refused.error).toMatchObject({ code: 'incident_open', preserved: 'nothing was changed' });
-  expect(refused.error.recovery_commands).toContain('drover resume bob --force');
+  expect(refused.error.recovery_commands).toEqual([
+    `drover incident show ${id}`,
+    `drover incident resolve ${id} --resume`,
+    'drover resume bob --force',
+  ]);
   const all = await bench.json<{ resumed: unknown[]; held: { name: string }[] }>(['resume', '--all']);
   expect([all.resumed, all.held.map(({ name }) => name)]).toEqual([[], ['bob']]);
   await bench.json(['mail', 'send', '--to', 'bob', '--body', 'are you there?']);

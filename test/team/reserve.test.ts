@@ -167,7 +167,7 @@ describe('a reservation', () => {
     expect((await take(world, request(repo, { thread: 'y', pid: null }), { caller })).session_id).not.toBe(id);
     // The same thread again is the one it has (H-45).
     const again = await take(world, request(repo, { pid: null }), { caller });
-    expect(again).toEqual({ ...said, path: repo, reservation_token: null });
+    expect(again).toEqual({ ...said, reservation_token: null });
     // Nobody takes it while the session lives.
     expect((await refusal(take(world, request(repo)))).code).toBe('live_owner');
   });

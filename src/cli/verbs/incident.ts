@@ -121,6 +121,9 @@ async function show(context: Context, wanted: string): Promise<void> {
   console.log(renderIncident({ incident, names, prediction, decisions: about, writes }, systemClock.now()));
 }
 
+/** What `--resume` alone says (E-135). */
+const BOTH_GO_ON = 'continue concurrently';
+
 async function settle(context: Context, wanted: string, how: string | undefined, options: Settled): Promise<void> {
   const deps = await context.deps();
   const caller = await callerOf(deps);
@@ -131,11 +134,17 @@ async function settle(context: Context, wanted: string, how: string | undefined,
       hint: `They are ${incident.first_session_id} and ${incident.second_session_id}.`,
       preserved: 'nothing was changed',
     });
-  if (how === undefined && keep === null)
-    throw new AppError('usage', 'usage', 'Say how it is settled, in words or with --keep.', {
-      preserved: 'nothing was changed',
-    });
-  const resolution = [keep === null ? '' : `kept ${keep.name}`, how ?? ''].filter((part) => part !== '').join(': ');
+  if (how === undefined && keep === null && options.resume !== true)
+    throw new AppError(
+      'usage',
+      'usage',
+      'Say how it is settled: in words, with --keep, or that both go on with --resume.',
+      {
+        preserved: 'nothing was changed',
+      },
+    );
+  const words = [keep === null ? '' : `kept ${keep.name}`, how ?? ''].filter((part) => part !== '').join(': ');
+  const resolution = words === '' ? BOTH_GO_ON : words;
   const request = { incident, resolution, keep: keep?.id ?? null, resume: options.resume === true };
   const done = await resolve(deps, caller, request);
   if (done.changed) await wake(deps);
