@@ -52,6 +52,8 @@ function readOptions(): { options: LinesOptions; isSmall: boolean; isJson: boole
     pace: isSmall ? 1 : 6,
     drain_ms: isSmall ? 8_000 : 60_000,
     kill_every_ms: values['no-kills'] ? null : isSmall ? 700 : 2_000,
+    // A run that was cut down by hand may be over before anything is merged.
+    must_merge: values.sessions === undefined && values.seconds === undefined,
     keep: values.keep,
     say,
   };

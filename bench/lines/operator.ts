@@ -68,8 +68,10 @@ export class LinesOperator {
     return true;
   }
 
-  /** Also of those that have ended in another way than completed, now and then. */
+  /** The queue; now and then also of those that have ended in another way than completed, or a rebase instead. */
   merge(cut_ms?: number): Promise<Ran> {
+    const one = this.#dice.roll(4) === 0 ? this.#dice.pick(this.#ended()) : null;
+    if (one !== null) return this.verb(['rebase', one.id, '--json'], cut_ms);
     return this.verb(['merge', '--queue', ...(this.#dice.roll(4) === 0 ? ['--all-ended'] : []), '--json'], cut_ms);
   }
 
@@ -138,6 +140,7 @@ export class LinesOperator {
     if (ran.code === KILLED) this.ledger.cut += 1;
     if (BUGS.includes(ran.code))
       this.ledger.bugs.push(`${args.join(' ')}: ${(ran.stderr || ran.stdout).slice(0, 400)}`);
+    if (args[0] === 'rebase' && ran.code === 0 && !ran.stdout.includes('"already_up_to_date":true')) this.rebased += 1;
     if (args[0] === 'merge' && args[1] === '--queue') this.#learn(ran.stdout);
     return ran;
   }
@@ -179,6 +182,13 @@ export class LinesOperator {
     if (answer === null) return;
     this.rebased += answer.rebased.length;
     this.#waiting = answer.waiting;
+  }
+
+  #ended(): Session[] {
+    return this.#rows(
+      `SELECT id, name, state FROM sessions AS s WHERE ended_at IS NOT NULL AND merged_at IS NULL
+         AND worktree_path IS NOT NULL AND ${LAST}`,
+    );
   }
 
   /** The queue passes over those that are not completed: they are merged by name, each once. */

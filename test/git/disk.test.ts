@@ -1,5 +1,5 @@
 import { expect } from 'bun:test';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { advanceBranch, branchHead, forwardCheckout } from '../../src/git/branch.ts';
 import { commitMerge } from '../../src/git/merge-commit.ts';
@@ -80,7 +80,13 @@ testOnSmallDisk('a full disk: each says so and leaves nothing half-done', { file
   expect(await codeOf(addScratch({ repo_root: root, path: scratch, commit: big, clock }))).toBe('disk_full');
   expect([existsSync(scratch), readdirSync(join(root, '.git/worktrees'))]).toEqual([false, ['work']]);
   expect(await codeOf(rescue(saved))).toBe('disk_full');
+  disk.free();
+  disk.fill();
+  disk.spare(200);
+  const { ino } = statSync(join(root, 'text'));
   expect(await codeOf(forwardCheckout({ path: root, branch: 'main', from: ours, to: big }))).toBe('disk_full');
+  // Not even begun.
+  expect(statSync(join(root, 'text')).ino).toBe(ino);
   disk.free();
   same();
   disk.fill();

@@ -170,6 +170,9 @@ describe('missingLines (ARCHITECTURE §1.6)', () => {
     const merged = treeWith(root, ours, 'f', text('a', '}', 'b', 'x', '}', 'y', 'c', 'd', 'e', 'end'));
     const { lines } = await missingLines({ repo_root: root, ours, theirs, merged });
     expect(lines).toEqual([{ path: 'f', side: 'ours', line: '}' }]);
+    // Of three, ours has put in two.
+    const none = treeWith(root, ours, 'f', text('a', 'b', 'x', 'y', 'c', 'd', 'e', 'end'));
+    expect((await missingLines({ repo_root: root, ours, theirs, merged: none })).lines).toHaveLength(2);
   });
 
   test('what the other side took out is not missing, and what both added needs to be there once', async () => {

@@ -64,6 +64,7 @@ describe('worktreeHealth (E-176)', () => {
     expect(tryPlainGit(path, ['cherry-pick', theirs]).code).not.toBe(0);
     expect(await health(base)).toEqual({ ...unmerged, operation: 'cherry-pick' } as never);
     plainGit(path, 'cherry-pick', '--abort');
+    plainGit(path, 'reset', '--quiet', '--hard', base);
     plainGit(path, 'bisect', 'start');
     expect(await health(base)).toEqual({ ...nothing, health: 'in_progress', operation: 'bisect' });
   });

@@ -90,6 +90,16 @@ describe('rebaseOnto (E-162, E-163)', () => {
     expect(state(path)).toEqual(before);
   });
 
+  test('a commit that the base had, too, and took back, is not left out', async () => {
+    const { root, path } = lines();
+    const own = commitFile(path, 'c', 'own\n', 'own');
+    commitFile(root, 'b', 'b\n', 'base');
+    plainGit(root, 'cherry-pick', own);
+    plainGit(root, 'revert', '--no-edit', 'HEAD');
+    expect(await outcome(path, head(root))).toEqual({ outcome: 'rebased' });
+    expect(readFileSync(join(path, 'c'), 'utf8')).toBe('own\n');
+  });
+
   test('no hook, filter, editor or setting of the repository has a say; other branches stay', async () => {
     const trap = newTrap();
     const { root, path } = lines(trap.repo);

@@ -169,8 +169,11 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     plainGit(root, 'config', 'filter.lfs.required', 'true');
     writeFileSync(join(path, '.gitattributes'), '*.bin filter=lfs -text\n');
     writeFileSync(join(path, 'x.bin'), 'large\0\n');
+    plainGit(root, 'config', 'core.autocrlf', 'true');
+    writeFileSync(join(path, 'dos'), 'one\r\ntwo\r\n');
     const { commit } = await save(path);
     expect(plainGit(root, 'show', `${commit}:x.bin`)).toBe('large\0');
+    expect(plainGit(root, 'show', `${commit}:dos`)).toBe('one\r\ntwo');
     expect(existsSync(trap.canary)).toBe(false);
   });
 
@@ -187,6 +190,15 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     const third = await save(path);
     expect(third.ref).toBe('refs/drover/rescued/s1-3');
     expect(await save(path)).toEqual(third);
+    // The same files, but something else is staged; then on another commit.
+    plainGit(path, 'update-index', '--cacheinfo', `100644,${plainGit(root, 'hash-object', '-w', '--stdin')},a`);
+    const fourth = await save(path);
+    expect(fourth.ref).toBe('refs/drover/rescued/s1-4');
+    plainGit(path, 'reset', '--quiet');
+    plainGit(path, 'commit', '--quiet', '--allow-empty', '-m', 'other');
+    expect((await save(path)).ref).toBe('refs/drover/rescued/s1-5');
+    plainGit(path, 'commit', '--quiet', '--allow-empty', '-m', 'another');
+    expect((await save(path)).ref).toBe('refs/drover/rescued/s1-6');
     expect(plainGit(root, 'rev-parse', first.ref)).toBe(first.commit);
     // A folder of refs where the ref should be.
     plainGit(root, 'update-ref', 'refs/drover/rescued/s2/x', first.commit);
