@@ -24,7 +24,7 @@ export async function benchReserve({ small }: Scale): Promise<Figure[]> {
     for (const pragma of ['busy_timeout = 5000', `synchronous = ${durability}`]) bare.run(`PRAGMA ${pragma}`);
     const insert = insertInto(bare);
     const times = durability === 'full' ? 25 : 200;
-    const samples = await interleave(small ? 8 : 30, {
+    const samples = await interleave(small ? 20 : 30, {
       floor: () =>
         timed(times, (thread) => {
           const session_id = newId('agent');

@@ -284,7 +284,8 @@ export function mergeConfig(
     merged.gate = { ...overlay(merged.gate, gate), commands: [...merged.gate.commands, ...(gate?.commands ?? [])] };
     merged.merge = overlay(merged.merge, merge);
     merged.conflicts = overlay(merged.conflicts, conflicts);
-    merged.reservations = overlay(merged.reservations, reservations);
+    // Who asks for tokens means it: the other file cannot take that back.
+    merged.reservations = { require_token: merged.reservations.require_token || reservations?.require_token === true };
     merged.turn = overlay(merged.turn, turn);
     merged.watchdog = overlay(merged.watchdog, watchdog);
     merged.limits = overlay(merged.limits, limits);
