@@ -77,7 +77,7 @@ test('kill -9 of a verb at any instant: it is stored whole or not at all, and ca
 }, 60_000);
 
 test('kill -9 of launchers and harnesses at any instant: the right word for each, nothing left (faults 4, 5)', async () => {
-  const emit = { program: bin('emitter.sh'), base_args: ['50'], event_format: 'ndjson' };
+  const emit = { program: bin('emitter.sh'), base_args: ['150'], event_format: 'ndjson' };
   const bench = droverBench({ config: { turn: FAST, max_live_sessions: 8, harness_runners: { emit } } });
   const fates = Array.from({ length: 8 }, (_, i) => ({ name: `v${i}`, victim: i % 2 === 0 ? 'launcher' : 'harness' }));
   for (const { name } of fates) await bench.run(['sling', '--harness', 'emit', '--name', name, 'go']);

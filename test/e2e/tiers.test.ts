@@ -211,14 +211,14 @@ describe('tier 2: the patrol (C-07, O-89)', () => {
       'sling x',
       'down',
       'watch',
+      'merge mute',
+      'worktree clean --all-ended',
     ];
     const allowed = ['nudge mute wake', 'mail send --to operator --type escalation --subject s --body b'];
     const lines = [...forbidden, ...allowed].map(
       (verb) => `drover ${verb} --json >>"${out}.log" 2>&1; echo "${verb}=$?" >>"${out}"`,
     );
-    const script = {
-      turns: [[{ run: `${lines.join('; ')}; drover merge mute >>"${out}.log" 2>&1; echo "merge=$?" >>"${out}"` }]],
-    };
+    const script = { turns: [[{ run: lines.join('; ') }]] };
     bench.script('watch', script);
     await rehearse(bench, 'mute', HANGS);
     await untilRests(bench, 1);
@@ -228,7 +228,7 @@ describe('tier 2: the patrol (C-07, O-89)', () => {
         .split('\n')
         .map((line) => [line.slice(0, line.lastIndexOf('=')), Number(line.slice(line.lastIndexOf('=') + 1))]),
     );
-    const expected = { ...Object.fromEntries(forbidden.map((verb) => [verb, 3])), merge: 2 };
+    const expected = Object.fromEntries(forbidden.map((verb) => [verb, 3]));
     expect(codes).toEqual({ ...expected, ...Object.fromEntries(allowed.map((verb) => [verb, 0])) });
     expect(readFileSync(`${out}.log`, 'utf8').match(/not_allowed/g)?.length).toBe(forbidden.length);
     expect(sessionOf(bench, 'mute').state).toBe('stalled');

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { predictMerge } from '../../src/git/merge-tree.ts';
+import { mergedTrees, predictMerge } from '../../src/git/merge-tree.ts';
 import { tempDir } from '../support/temp.ts';
 import { fork } from './fork.ts';
 import { commitFile, newRepository, plainGit, tryPlainGit } from './plain.ts';
@@ -125,6 +125,37 @@ describe('predictMerge (E-176, I21)', () => {
     expect(snapshot(root, (path) => path.startsWith('/.git/objects'))).toEqual(
       Object.fromEntries(Object.entries(before).filter(([path]) => !path.startsWith('/.git/objects'))),
     );
+  });
+
+  test('many at once: the same trees, by the attributes of one commit; nothing from the first conflict on', async () => {
+    const root = newRepository();
+    const texts = { united: 'one\n', plain: 'one\n' };
+    for (const [name, text] of Object.entries(texts)) commitFile(root, name, text, name);
+    const base = commitFile(root, '.gitattributes', 'united merge=union\n', 'attributes');
+    const change = (name: string, text: string) => {
+      plainGit(root, 'switch', '--quiet', '--detach', base);
+      return commitFile(root, name, text, 'change');
+    };
+    const [a, b] = [change('united', 'one\na\n'), change('united', 'one\nb\n')];
+    const [c, d] = [change('plain', 'one\nc\n'), change('plain', 'one\nd\n')];
+    writeFileSync(join(root, '.gitattributes'), 'united -merge\nplain merge=union\n');
+    const before = snapshot(root);
+    const [left, pairs] = [
+      leftovers(),
+      [
+        [a, b],
+        [a, c],
+        [c, d],
+        [a, d],
+      ] as const,
+    ];
+    const trees = await mergedTrees(root, base, pairs);
+    expect(snapshot(root)).toEqual(before);
+    expect(leftovers()).toEqual(left);
+    const expected = await Promise.all(pairs.map(([ours, theirs]) => predictMerge(root, ours, theirs)));
+    expect(trees).toEqual([expected[0]?.tree ?? '', expected[1]?.tree ?? '', null, null]);
+    expect(expected.map(({ tree }) => tree === null)).toEqual([false, false, true, false]);
+    await expect(mergedTrees(root, 'main', pairs)).rejects.toMatchObject({ code: 'commit_invalid' });
   });
 
   test('a merge driver of the repository does not run', async () => {

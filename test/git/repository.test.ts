@@ -47,6 +47,21 @@ describe('findRepository', () => {
     expect(await workFacts(bare, null)).toBeNull();
   });
 
+  test('the branch has its own name, whatever else is called like it', async () => {
+    const root = newRepository();
+    for (const ref of ['refs/tags/main', 'refs/heads/HEAD', 'refs/heads/heads/main']) {
+      plainGit(root, 'update-ref', ref, 'HEAD');
+      expect(await findRepository(root)).toMatchObject({ root, branch: 'main' });
+    }
+    for (const name of ['HEAD', 'HEAD^{commit}', 'main']) writeFileSync(join(root, name), '');
+    expect(await findRepository(root)).toMatchObject({
+      root,
+      head_commit: plainGit(root, 'rev-parse', 'refs/heads/main'),
+    });
+    plainGit(root, 'symbolic-ref', 'HEAD', 'refs/heads/unborn');
+    expect(await findRepository(root)).toMatchObject({ root, head_commit: null, branch: 'unborn' });
+  });
+
   test('no commit yet, and a detached HEAD', async () => {
     const unborn = newRepository({ unborn: true });
     expect(await findRepository(unborn)).toMatchObject({ head_commit: null, branch: 'main' });

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
-import { rawChanges } from '../../src/merge/changes.ts';
-import { lookAtWorktree } from '../../src/merge/look.ts';
+import { lookAtWorktree } from '../../src/git/look.ts';
+import { rawChanges } from '../../src/git/raw-changes.ts';
 import { plainGit, tryPlainGit } from '../git/plain.ts';
 import { tempDir } from '../support/temp.ts';
 import { commit, field, write } from './field.ts';
@@ -52,4 +52,18 @@ test('what pairs of commits differ in, each in its place, also when they do not'
     [],
   ]);
   expect(found[0]?.[1]).toMatchObject({ mode: '100644', blob: plainGit(world.repo, 'rev-parse', `${second}:x.txt`) });
+});
+
+test('a submodule that has moved is a change, whatever the checkout says about it', async () => {
+  const world = await field();
+  const at = (id: string) => {
+    plainGit(world.repo, 'update-index', '--add', '--cacheinfo', `160000,${id},sub`);
+    plainGit(world.repo, 'commit', '--quiet', '-m', 'submodule');
+    return plainGit(world.repo, 'rev-parse', 'HEAD');
+  };
+  const [first, second] = [at('1'.repeat(40)), at('2'.repeat(40))];
+  write(world.repo, { '.gitmodules': '[submodule "sub"]\npath = sub\nurl = ./sub\nignore = all\n' });
+  expect(plainGit(world.repo, 'diff-tree', '-r', first, second)).toBe('');
+  const [changes] = await rawChanges(world.repo, [[first, second]]);
+  expect(changes).toEqual([{ path: 'sub', status: 'M', mode: '160000', blob: '2'.repeat(40) }]);
 });

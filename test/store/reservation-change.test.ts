@@ -208,6 +208,7 @@ describe('coming back (H-45)', () => {
       build: (id) => draft(id, { thread: 'it', client_instance_id: client, started_at: now }),
       reconnect: {
         match: { owner_session_id: null, client_instance_id: client },
+        process: living(),
         update: () => ({ ...living(), heartbeat_at: now }),
       },
     });
@@ -229,6 +230,21 @@ describe('coming back (H-45)', () => {
     expect(ids(await allReservations(world.store))).toEqual(['mine']);
     // It lives now: another instance has to wait.
     expect(await again(world, 'other')).toMatchObject({ outcome: 'live_owner', entry: { session_id: 'mine' } });
+  });
+
+  test('another process of the same instance waits while one lives that has it (H-39, H-45)', async () => {
+    const world = await testStore();
+    const { pid_start_time, boot_id } = living();
+    // Whose start nobody knows is not this process for certain.
+    const [mine] = await putReservations(world.store, {
+      ...{ session_id: 'mine', thread: 'it', client_instance_id: 'c', pid: process.pid, boot_id, heartbeat_at: 5 },
+    });
+    expect(await again(world, 'c')).toEqual({ outcome: 'live_owner', entry: mine as never, reaped: 0 });
+    expect(await allReservations(world.store)).toEqual([mine as never]);
+    await world.store.write((tx) =>
+      tx.run('UPDATE reservations SET pid_start_time = :pid_start_time', { pid_start_time }),
+    );
+    expect(await again(world, 'c')).toMatchObject({ outcome: 'reserved', created: false });
   });
 
   test('of a session only that session', async () => {

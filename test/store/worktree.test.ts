@@ -37,9 +37,15 @@ const answer = async (world: TestStore, row: SessionRow, max: number) => {
   return got.row === null ? got.why : 'claimed';
 };
 
+const settle = (world: TestStore, row: SessionRow, now: number) =>
+  settleSlot(world.store, {
+    ...{ session_id: row.id, path: `/trees/${row.name}`, probe: () => 'unknown', now },
+    anchor: { commit: BASE, commit_short: BASE.slice(0, 7), tree: 'b'.repeat(40), tree_short: 'b'.repeat(7) },
+  });
+
 async function attach(world: TestStore, row: SessionRow): Promise<void> {
   expect(await answer(world, row, 99)).toBe('claimed');
-  expect(await settleSlot(world.store, { session_id: row.id, path: `/trees/${row.name}`, now: 7 })).toBe(true);
+  expect(await settle(world, row, 7)).toBe(true);
 }
 
 const stop = (world: TestStore, { id }: SessionRow) =>
@@ -146,7 +152,7 @@ describe('slots (I11)', () => {
     await claim(world, b, 9);
     expect(await strayClaims(world.store)).toEqual([]);
     await stop(world, b);
-    expect(await settleSlot(world.store, { session_id: b.id, path: '/trees/b', now: 8 })).toBe(false);
+    expect(await settle(world, b, 8)).toBe(false);
     expect(await strayClaims(world.store)).toEqual([
       expect.objectContaining({
         path: '/trees/b',

@@ -62,7 +62,7 @@ test('usage: what real processes use is recorded, and only who is beyond the cap
   limits.memory_mb = 280;
   const parked = await watchUsage(deps);
   expect(parked).toEqual([expect.objectContaining({ session_id: large.id, turn: 1 })]);
-  expect(parked[0]?.evidence).toMatch(/^its processes used 3\d\d MB of memory, limits.memory_mb allows 280 MB$/);
+  expect(parked[0]?.evidence).toMatch(/^its processes used (?:2[89]|3\d)\d MB of memory, limits.memory_mb allows 280 MB$/);
   expect(await getSession(world.store, large.id)).toMatchObject({ state: 'parked', parked_reason: 'budget' });
   expect(await getSession(world.store, small.id)).toMatchObject({ state: 'booting' });
   // The state is written first; its processes are ended by who owns the turn.
@@ -107,11 +107,14 @@ test('usage: a look reads few columns of the turns in flight, and without any no
     expect(await watchUsage(world.deps)).toEqual([]);
     expect(statements).toHaveLength(1);
     const turn = await hog(world, 1);
-    statements.length = 0;
-    await watchUsage(world.deps);
-    expect(statements.length).toBeGreaterThan(1);
-    expect(statements.filter((sql) => sql.includes('*'))).toEqual([]);
-    expect((await turn.row())?.peak_memory_bytes).toBeGreaterThan(0);
+    // A process that has just been started has nothing of its own for a moment.
+    await until('a look that found memory', async () => {
+      statements.length = 0;
+      await watchUsage(world.deps);
+      expect(statements.length).toBeGreaterThan(1);
+      expect(statements.filter((sql) => sql.includes('*'))).toEqual([]);
+      return ((await turn.row())?.peak_memory_bytes ?? 0) > 0;
+    });
   } finally {
     for (const spy of spies) spy.mockRestore();
   }
