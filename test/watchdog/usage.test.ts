@@ -62,7 +62,9 @@ test('usage: what real processes use is recorded, and only who is beyond the cap
   limits.memory_mb = 280;
   const parked = await watchUsage(deps);
   expect(parked).toEqual([expect.objectContaining({ session_id: large.id, turn: 1 })]);
-  expect(parked[0]?.evidence).toMatch(/^its processes used (?:2[89]|3\d)\d MB of memory, limits.memory_mb allows 280 MB$/);
+  expect(parked[0]?.evidence).toMatch(
+    /^its processes used (?:2[89]|3\d)\d MB of memory, limits.memory_mb allows 280 MB$/,
+  );
   expect(await getSession(world.store, large.id)).toMatchObject({ state: 'parked', parked_reason: 'budget' });
   expect(await getSession(world.store, small.id)).toMatchObject({ state: 'booting' });
   // The state is written first; its processes are ended by who owns the turn.
