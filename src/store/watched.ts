@@ -118,7 +118,7 @@ export async function textAfter(store: Store, key: { session_id: string; turn: n
   const rows = await store.read((tx) => newestEvents(tx, key.session_id, SCANNED));
   return rows
     .filter(({ turn, type, seq }) => turn === key.turn && type === 'text' && seq > key.seq)
-    .reduce((sum, { data_json }) => sum + (JSON.parse(data_json) as { text: string }).text.length, 0);
+    .reduce((sum, { data_json }) => sum + ((JSON.parse(data_json) as { text?: string }).text?.length ?? 0), 0);
 }
 
 /** Does anything live? Nothing has to be watched, nor anybody restarted, while nothing does. */
