@@ -16,13 +16,10 @@ export interface EventBatchRow {
 }
 
 /** So that nobody has to read thousands of events to see the newest. */
-const MAX_EVENTS = 1024;
+const MAX_EVENTS = 256;
 
 /** Events that are made JSON at once: what grows beyond 8 KiB costs twice as much. */
 const PIECE = 16;
-
-/** Batches that are read at once. */
-const PAGE = 32;
 
 /** The first number not taken is that after the newest: events are never removed. */
 const INSERT = `INSERT INTO event_batches (seq, session_id, turn, at, count, events_json)
@@ -57,38 +54,36 @@ export function eventsAfter(
   query: { session_id: string; turn: number | null; after_seq: number; limit: number },
 ): EventRow[] {
   const { session_id, turn, after_seq, limit } = query;
-  const rows: EventRow[] = [];
-  for (let from = after_seq; rows.length < limit; ) {
-    const batches = tx.all<EventBatchRow>(
-      `SELECT * FROM event_batches WHERE session_id = :session_id AND seq > :from ${turn === null ? '' : 'AND turn = :turn'}
-       ORDER BY seq LIMIT ${PAGE}`,
-      { session_id, from, ...(turn === null ? {} : { turn }) },
-    );
-    for (const row of batches.flatMap(rowsOf)) if (row.seq > after_seq) rows.push(row);
-    if (batches.length < PAGE) break;
-    from = batches.at(-1)?.seq ?? from;
-  }
-  return rows.slice(0, limit);
+  // Only the sizes are looked at until it is known which batches it takes: the events lie on pages of their own.
+  const batches = tx.all<EventBatchRow>(
+    `SELECT b.* FROM (
+       SELECT seq, sum(min(count, seq - :after_seq)) OVER (ORDER BY seq) - min(count, seq - :after_seq) AS before FROM (
+         SELECT seq, count FROM event_batches
+         WHERE session_id = :session_id AND seq > :after_seq ${turn === null ? '' : 'AND turn = :turn'}
+         ORDER BY seq LIMIT :limit)
+     ) AS found CROSS JOIN event_batches AS b ON b.seq = found.seq WHERE before < :limit ORDER BY b.seq`,
+    { session_id, after_seq, limit, ...(turn === null ? {} : { turn }) },
+  );
+  return batches.flatMap((batch) => rowsOf(batch, after_seq)).slice(0, limit);
 }
 
 /** The newest events of one session, newest first. */
 export function newestEvents(tx: Tx, session_id: string, limit: number): EventRow[] {
-  const rows: EventRow[] = [];
-  for (let before = Number.MAX_SAFE_INTEGER; rows.length < limit; ) {
-    const batches = tx.all<EventBatchRow>(
-      `SELECT * FROM event_batches WHERE session_id = :session_id AND seq < :before ORDER BY seq DESC LIMIT ${PAGE}`,
-      { session_id, before },
-    );
-    for (const batch of batches) rows.push(...rowsOf(batch).reverse());
-    if (batches.length < PAGE) break;
-    before = batches.at(-1)?.seq ?? before;
-  }
-  return rows.slice(0, limit);
+  const batches = tx.all<EventBatchRow>(
+    `SELECT b.* FROM (
+       SELECT seq, sum(count) OVER (ORDER BY seq DESC) - count AS after FROM (
+         SELECT seq, count FROM event_batches WHERE session_id = :session_id ORDER BY seq DESC LIMIT :limit)
+     ) AS found CROSS JOIN event_batches AS b ON b.seq = found.seq WHERE after < :limit ORDER BY b.seq DESC`,
+    { session_id, limit },
+  );
+  return batches.flatMap((batch) => rowsOf(batch, 0).reverse()).slice(0, limit);
 }
 
-function rowsOf({ seq, session_id, turn, at, count, events_json }: EventBatchRow): EventRow[] {
-  const first = seq - count + 1;
-  return (JSON.parse(events_json) as BatchedEvent[]).map(([type, level, line_offset, data], i) => {
-    return { seq: first + i, session_id, turn, type, level, line_offset, data_json: JSON.stringify(data), at };
+/** The events of a batch that come after event `after_seq`. */
+function rowsOf({ seq, session_id, turn, at, count, events_json }: EventBatchRow, after_seq: number): EventRow[] {
+  const events = JSON.parse(events_json) as BatchedEvent[];
+  const left = Math.min(count, seq - after_seq);
+  return events.slice(count - left).map(([type, level, line_offset, data], i) => {
+    return { seq: seq - left + 1 + i, session_id, turn, type, level, line_offset, data_json: JSON.stringify(data), at };
   });
 }

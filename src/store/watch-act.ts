@@ -55,7 +55,7 @@ export function standing(
 
 function hasOtherCalls(tx: Tx, { session_id, turn }: VerdictDraft, { calls }: Behaviour): boolean {
   if (calls === null) return false;
-  const newer = eventsAfter(tx, { session_id, turn, after_seq: calls.seq, limit: Number.POSITIVE_INFINITY });
+  const newer = eventsAfter(tx, { session_id, turn, after_seq: calls.seq, limit: Number.MAX_SAFE_INTEGER });
   return newer.some((row) => isOfTool(row) && !calls.parts.includes(toolPart(row)));
 }
 

@@ -58,7 +58,8 @@ describe('many events are one row, and every reader sees single ones', () => {
     }
     expect(await view(store, 'a')).toEqual(a);
     const rows = await store.read((tx) => tx.all<{ count: number }>('SELECT count FROM event_batches ORDER BY seq'));
-    expect(rows.map(({ count }) => count)).toEqual([1, 1024, 1024, 952, 2, 1, 1, 17, 1024, 1024, 1]);
+    const full = (n: number) => Array.from({ length: n }, () => 256);
+    expect(rows.map(({ count }) => count)).toEqual([1, ...full(11), 184, 2, 1, 1, 17, ...full(4), ...full(4), 1]);
   });
 
   test('who reads on from any event gets exactly what followed it, page by page, of one turn when asked', async () => {
@@ -93,21 +94,14 @@ describe('many events are one row, and every reader sees single ones', () => {
     expect(await lastEvents(store, 'nobody', 5)).toEqual([]);
   });
 
-  test('following a stream and asking by session open no row of another session', async () => {
+  test('asking by session opens no row of another one', async () => {
     const { store } = await testStore();
-    const plan = (sql: string) =>
-      store.read((tx) =>
-        tx
-          .all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
-          .map(({ detail }) => detail)
-          .join('; '),
-      );
-    expect(await plan("SELECT * FROM event_batches WHERE session_id = 'a' AND seq > 5 ORDER BY seq LIMIT 9")).toBe(
-      'SEARCH event_batches USING INDEX event_batches_by_session (session_id=? AND rowid>?)',
+    const plan = await store.read((tx) =>
+      tx.all<{ detail: string }>(
+        "EXPLAIN QUERY PLAN SELECT * FROM events WHERE session_id = 'a' AND turn = 1 AND type = 'custom'",
+      ),
     );
-    expect(await plan("SELECT * FROM events WHERE session_id = 'a' AND turn = 1 AND type = 'custom'")).toStartWith(
-      'SEARCH b USING INDEX event_batches_by_session (session_id=?)',
-    );
+    expect(plan[0]?.detail).toBe('SEARCH b USING INDEX event_batches_by_session (session_id=?)');
   });
 });
 
