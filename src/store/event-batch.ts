@@ -53,30 +53,48 @@ export function eventsAfter(
   tx: Tx,
   query: { session_id: string; turn: number | null; after_seq: number; limit: number },
 ): EventRow[] {
-  const { session_id, turn, after_seq, limit } = query;
-  // Only the sizes are looked at until it is known which batches it takes: the events lie on pages of their own.
-  const batches = tx.all<EventBatchRow>(
-    `SELECT b.* FROM (
-       SELECT seq, sum(min(count, seq - :after_seq)) OVER (ORDER BY seq) - min(count, seq - :after_seq) AS before FROM (
-         SELECT seq, count FROM event_batches
-         WHERE session_id = :session_id AND seq > :after_seq ${turn === null ? '' : 'AND turn = :turn'}
-         ORDER BY seq LIMIT :limit)
-     ) AS found CROSS JOIN event_batches AS b ON b.seq = found.seq WHERE before < :limit ORDER BY b.seq`,
-    { session_id, after_seq, limit, ...(turn === null ? {} : { turn }) },
-  );
-  return batches.flatMap((batch) => rowsOf(batch, after_seq)).slice(0, limit);
+  const { limit, ...of } = query;
+  const where = `session_id = :session_id AND seq > :after_seq ${of.turn === null ? '' : 'AND turn = :turn'}`;
+  const params = { session_id: of.session_id, after_seq: of.after_seq, ...(of.turn === null ? {} : { turn: of.turn }) };
+  const sizes = tx.all<Size>(`SELECT seq, count FROM event_batches WHERE ${where} ORDER BY seq LIMIT :limit`, {
+    ...params,
+    limit,
+  });
+  const last = lastOf(sizes, limit, of.after_seq);
+  if (last === null) return [];
+  const batches = tx.all<EventBatchRow>(`SELECT * FROM event_batches WHERE ${where} AND seq <= :last ORDER BY seq`, {
+    ...params,
+    last,
+  });
+  return batches.flatMap((batch) => rowsOf(batch, of.after_seq)).slice(0, limit);
 }
 
 /** The newest events of one session, newest first. */
 export function newestEvents(tx: Tx, session_id: string, limit: number): EventRow[] {
-  const batches = tx.all<EventBatchRow>(
-    `SELECT b.* FROM (
-       SELECT seq, sum(count) OVER (ORDER BY seq DESC) - count AS after FROM (
-         SELECT seq, count FROM event_batches WHERE session_id = :session_id ORDER BY seq DESC LIMIT :limit)
-     ) AS found CROSS JOIN event_batches AS b ON b.seq = found.seq WHERE after < :limit ORDER BY b.seq DESC`,
+  const sizes = tx.all<Size>(
+    'SELECT seq, count FROM event_batches WHERE session_id = :session_id ORDER BY seq DESC LIMIT :limit',
     { session_id, limit },
   );
+  const last = lastOf(sizes, limit, 0);
+  if (last === null) return [];
+  const batches = tx.all<EventBatchRow>(
+    'SELECT * FROM event_batches WHERE session_id = :session_id AND seq >= :last ORDER BY seq DESC',
+    { session_id, last },
+  );
   return batches.flatMap((batch) => rowsOf(batch, 0).reverse()).slice(0, limit);
+}
+
+/** What is looked at to know how far to read: the events lie on pages of their own, which this leaves alone. */
+type Size = Pick<EventBatchRow, 'seq' | 'count'>;
+
+/** The batch with which there are `limit` events that come after `after_seq`, or the last one; null: there is none. */
+function lastOf(sizes: readonly Size[], limit: number, after_seq: number): number | null {
+  let events = 0;
+  for (const { seq, count } of sizes) {
+    events += Math.min(count, seq - after_seq);
+    if (events >= limit) return seq;
+  }
+  return sizes.at(-1)?.seq ?? null;
 }
 
 /** The events of a batch that come after event `after_seq`. */

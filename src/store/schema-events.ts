@@ -21,9 +21,9 @@ INSERT INTO event_batches (seq, session_id, turn, at, count, events_json)
     CASE WHEN json_valid(data_json) THEN json(data_json) ELSE data_json END)) FROM events ORDER BY seq;
 DROP TABLE events;
 CREATE VIEW events AS
-  SELECT b.seq - b.count + 1 + e.key AS seq, b.session_id, b.turn, e.value ->> 0 AS type, e.value ->> 1 AS level,
-    e.value ->> 2 AS line_offset, e.value -> 3 AS data_json, b.at
-  FROM event_batches AS b, json_each(b.events_json) AS e;
+  SELECT b.seq - b.count + 1 + json_each.key AS seq, b.session_id, b.turn, json_each.value ->> 0 AS type,
+    json_each.value ->> 1 AS level, json_each.value ->> 2 AS line_offset, json_each.value -> 3 AS data_json, b.at
+  FROM event_batches AS b, json_each(b.events_json);
 CREATE TRIGGER events_one_by_one INSTEAD OF INSERT ON events BEGIN
   INSERT INTO event_batches (seq, session_id, turn, at, count, events_json)
     SELECT coalesce(max(seq), 0) + 1, NEW.session_id, NEW.turn, NEW.at, 1,

@@ -87,6 +87,9 @@ describe('many events are one row, and every reader sees single ones', () => {
     expect(await listEvents(store, { session_id: 'a', turn: 2, after_seq, limit: 1_000 })).toEqual(
       second.slice(31, 1_031),
     );
+    // From the last but one of a batch it takes parts of three.
+    const late = { session_id: 'a', after_seq: whole[180 + 254]?.seq ?? 0, limit: 300 };
+    expect(await listEvents(store, late)).toEqual(whole.slice(180 + 255, 180 + 555));
     expect(await listEvents(store, { session_id: 'a', turn: 3 })).toEqual([]);
     expect(await listEvents(store, { session_id: 'a', after_seq: whole.at(-1)?.seq ?? 0 })).toEqual([]);
     for (const limit of [1, 5, 2_099, 2_100, 2_150, 5_000])
