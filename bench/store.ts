@@ -68,7 +68,8 @@ function rawStep(db: Database): (id: string, stalls: boolean) => void {
     `INSERT INTO state_log (session_id, from_state, to_state, event, actor, reason, turn, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const event = db.prepare(
-    'INSERT INTO events (session_id, turn, type, level, line_offset, data_json, at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    `INSERT INTO event_batches (seq, session_id, turn, at, count, events_json)
+     SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, 1, ? FROM event_batches`,
   );
   return (id, stalls) => {
     const now = Date.now();
@@ -77,7 +78,7 @@ function rawStep(db: Database): (id: string, stalls: boolean) => void {
     const to = stalls ? 'stalled' : 'working';
     if (moved.get(to, now, stalls ? now : null, id, 1) === null) throw new Error(`${id} is ${state}`);
     logged.run(id, state, to, stalls ? 'stall' : 'progress', 'supervisor', null, 1, now);
-    event.run(id, 1, 'text', 'info', null, JSON.stringify({ text: 'said' }), now);
+    event.run(id, 1, now, JSON.stringify([['text', 'info', null, { text: 'said' }]]));
     db.run('COMMIT');
   };
 }

@@ -1,4 +1,5 @@
 import { newId } from '../../src/model/id.ts';
+import { appendEvent } from '../../src/store/event.ts';
 import type { World } from './world.ts';
 
 const ENDED = ['completed', 'completed', 'completed', 'failed', 'stopped'];
@@ -15,8 +16,6 @@ const MAIL = `
 INSERT INTO mail (id, from_name, to_name, to_id, type, priority, subject, body, thread_id, created_at, delivered_turn,
                   deliveries, read_at)
 VALUES (:mail_id, 'operator', :to_name, :to_id, 'task', 'normal', 'Your task', :task, :mail_id, :at, 1, 1, :at)`;
-const EVENT = `
-INSERT INTO events (session_id, turn, type, level, data_json, at) VALUES (:id, 1, 'turn_end', 'info', '{}', :at)`;
 
 /**
  * A store with history: `count` sessions named `session-0` …, the last `live` of them idle and the others ended, each
@@ -41,7 +40,7 @@ export async function seedSessions(world: World, size: { count: number; live: nu
       const mail = { task: row.task, at };
       tx.run(MAIL, { ...mail, mail_id: newId('mail'), to_name: row.name, to_id: row.id });
       if (i % 10 === 0) tx.run(MAIL, { ...mail, mail_id: newId('mail'), to_name: 'operator', to_id: null });
-      tx.run(EVENT, { id: row.id, at });
+      appendEvent(tx, { session_id: row.id, turn: 1, type: 'turn_end', data: {}, at });
       if (is_live) idle.push(row.id);
     }
     return idle;

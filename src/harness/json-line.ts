@@ -35,7 +35,10 @@ export function listAt(from: JsonObject, key: string): unknown[] {
 /** The objects in a list; what is none is left out. */
 export function objectsAt(from: JsonObject, key: string): JsonObject[] {
   const value = from[key];
-  return Array.isArray(value) ? value.filter((each) => asObject(each) !== null) : [];
+  if (!Array.isArray(value)) return [];
+  // Nearly always they all are: then it is the list itself.
+  for (const each of value) if (asObject(each) === null) return value.filter((one) => asObject(one) !== null);
+  return value;
 }
 
 export function textAt(from: JsonObject, key: string): string | null {

@@ -19,6 +19,7 @@ interface TurnKey {
   session_id: string;
   turn: number;
   malformed: number;
+  unknown: number;
 }
 
 /** Looks at the newest `limit` turns of a harness. `known`: names that its parser leaves alone on purpose. */
@@ -28,13 +29,14 @@ export async function driftOf(
 ): Promise<Drift> {
   return store.read((tx) => {
     const turns = tx.all<TurnKey>(
-      `SELECT t.session_id, t.turn, t.malformed FROM turns AS t JOIN sessions AS s ON s.id = t.session_id
+      `SELECT t.session_id, t.turn, t.malformed, t.unknown FROM turns AS t JOIN sessions AS s ON s.id = t.session_id
        WHERE s.harness = :harness ORDER BY t.started_at DESC, t.session_id, t.turn DESC LIMIT :limit`,
       { harness: input.harness, limit: input.limit },
     );
     const known = new Set(input.known);
     const unknown = new Map<string, SeenAt & { name: string }>();
-    for (const { session_id, turn } of turns) {
+    for (const { session_id, turn, unknown: hasUnknown } of turns) {
+      if (hasUnknown === 0) continue;
       const seen = tx.all<{ name: string; count: number }>(
         `SELECT coalesce(json_extract(data_json, '$.name'), '') AS name, count(*) AS count FROM events
          WHERE session_id = :session_id AND turn = :turn AND type = 'custom' GROUP BY 1`,

@@ -18,18 +18,18 @@ const LONG_FIELD: Partial<Record<string, string>> = {
 type Fields = Record<string, unknown>;
 
 /**
- * What a row keeps of an event: its fields beside the type, as JSON. Of a long text only the head stays, with
+ * What a batch keeps of an event: its fields beside the type, for JSON. Of a long text only the head stays, with
  * `is_cut: true` and `nth`, the place of the event among those of its line, so that a reader finds the rest at
  * `line_offset`. Writing what is on disk anyway was most of the price of ingest.
  */
-export function dataJson(event: HarnessEvent, nth: number): string {
+export function dataOf(event: HarnessEvent, nth: number): Fields {
   const fields = fieldsOf(event);
   const field = LONG_FIELD[event.type];
   if (field !== undefined) {
     const text = fields[field] as string;
     if (text.length > HEAD_CHARS) Object.assign(fields, { [field]: headOf(text), is_cut: true, nth });
   }
-  return JSON.stringify(fields);
+  return fields;
 }
 
 /** The place of the event in its line, for a row that keeps only the head of its text; null: the row has all of it. */

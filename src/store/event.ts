@@ -1,4 +1,5 @@
 import type { EventRow } from '../model/event.ts';
+import { eventsAfter, insertEvents, newestEvents } from './event-batch.ts';
 import type { Store, Tx } from './store.ts';
 
 export interface EventDraft {
@@ -12,21 +13,8 @@ export interface EventDraft {
 }
 
 export function appendEvent(tx: Tx, draft: EventDraft): void {
-  const { session_id, turn, at, type, level = 'info', line_offset = null } = draft;
-  appendStream(tx, { session_id, turn, at }, [type, level, line_offset, JSON.stringify(draft.data)]);
-}
-
-/**
- * Many events of one instant, in this order. `values` is flat: type, level, line offset and JSON of each, one event after
- * the other.
- */
-export function appendStream(
-  tx: Tx,
-  of: { session_id: string; turn: number | null; at: number },
-  values: readonly (string | number | null)[],
-): void {
-  const into = 'INSERT INTO events (session_id, turn, at, type, level, line_offset, data_json)';
-  tx.insert(into, [of.session_id, of.turn, of.at], 4, values);
+  const { type, level = 'info', line_offset = null, data } = draft;
+  insertEvents(tx, draft, [[type, level, line_offset, data]]);
 }
 
 /** Events of one session after `after_seq`, oldest first. */
@@ -34,29 +22,13 @@ export async function listEvents(
   store: Store,
   query: { session_id: string; turn?: number | null; after_seq?: number; limit?: number },
 ): Promise<EventRow[]> {
-  const byTurn = query.turn == null ? '' : 'AND turn = :turn';
-  return store.read((tx) =>
-    tx.all<EventRow>(
-      `SELECT * FROM events WHERE session_id = :session_id AND seq > :after ${byTurn} ORDER BY seq LIMIT :limit`,
-      {
-        session_id: query.session_id,
-        after: query.after_seq ?? 0,
-        limit: query.limit ?? 1000,
-        ...(query.turn == null ? {} : { turn: query.turn }),
-      },
-    ),
-  );
+  const { session_id, turn = null, after_seq = 0, limit = 1000 } = query;
+  return store.read((tx) => eventsAfter(tx, { session_id, turn, after_seq, limit }));
 }
 
 /** The newest events of one session, oldest first. */
 export async function lastEvents(store: Store, session_id: string, limit: number): Promise<EventRow[]> {
-  const rows = await store.read((tx) =>
-    tx.all<EventRow>('SELECT * FROM events WHERE session_id = :session_id ORDER BY seq DESC LIMIT :limit', {
-      session_id,
-      limit,
-    }),
-  );
-  return rows.reverse();
+  return store.read((tx) => newestEvents(tx, session_id, limit).reverse());
 }
 
 export interface StateLogRow {

@@ -4,8 +4,9 @@ import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
 import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
 import { type FileCall, isFileCall, recordCalls } from './activity.ts';
-import { appendEvent, appendStream } from './event.ts';
-import { dataJson } from './event-data.ts';
+import { appendEvent } from './event.ts';
+import { type BatchedEvent, insertEvents } from './event-batch.ts';
+import { dataOf } from './event-data.ts';
 import { openByProbe } from './pool.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
@@ -32,7 +33,7 @@ export async function ingest(store: Store, batches: readonly IngestInput[]): Pro
 }
 
 function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
-  const values: (string | number | null)[] = [];
+  const events: BatchedEvent[] = [];
   const key = { session_id: batch.session_id, turn: batch.turn };
   const before = tx.get<TurnRow>(
     'SELECT * FROM turns WHERE session_id = :session_id AND turn = :turn AND ended_at IS NULL AND stdout_offset = :from',
@@ -52,12 +53,12 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
     let nth = 0;
     for (const event of line.events) {
       fold(after, before, found, event, batch.now);
-      values.push(event.type, levelOf(event), line.offset, dataJson(event, nth));
+      events.push([event.type, levelOf(event), line.offset, dataOf(event, nth)]);
       if (isFileCall(event)) calls.push(event);
       nth += 1;
     }
   }
-  appendStream(tx, { ...key, at: batch.now }, values);
+  insertEvents(tx, { ...key, at: batch.now }, events);
   if (calls.length > 0) recordCalls(tx, { ...key, at: batch.now }, calls);
   after.lines += batch.oversize;
   if (found.limit !== limit) after.limit_json = found.limit === null ? null : JSON.stringify(found.limit);

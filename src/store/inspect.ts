@@ -73,7 +73,7 @@ function newestOf(db: Database): number | null {
   const row = db
     .query(
       `SELECT max(at) AS at FROM (SELECT max(updated_at) AS at FROM sessions
-         UNION ALL SELECT at FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 1)
+         UNION ALL SELECT at FROM (SELECT at FROM event_batches ORDER BY seq DESC LIMIT 1)
          UNION ALL SELECT at FROM (SELECT created_at AS at FROM mail ORDER BY seq DESC LIMIT 1))`,
     )
     .get() as { at: number | null } | null;

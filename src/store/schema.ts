@@ -3,6 +3,7 @@ import { POOL_STATES } from '../model/pool.ts';
 import { PARKED_REASONS, SESSION_STATES, TERMINAL_STATES } from '../model/session.ts';
 import { END_CAUSES, OUTCOMES } from '../model/turn.ts';
 import { HEALTHS, WATCH_ACTS } from '../model/verdict.ts';
+import { EVENT_BATCHES } from './schema-events.ts';
 import { LINES } from './schema-lines.ts';
 import { sqlList } from './sql-list.ts';
 import type { SCHEMA } from './version.ts';
@@ -296,6 +297,7 @@ export const MIGRATIONS: readonly string[] = [
   SESSIONS + TURNS + MAIL + MAIL_INDEXES + NOTIFICATIONS + AUDIT,
   POOLS + WATCH,
   MAIL_AGAIN + LINES,
+  EVENT_BATCHES,
 ] as const satisfies {
   length: typeof SCHEMA;
 };

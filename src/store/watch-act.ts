@@ -1,14 +1,14 @@
-import type { EventRow } from '../model/event.ts';
 import { isInFlight, type SessionRow } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { nudgeIn } from './control.ts';
+import { eventsAfter } from './event-batch.ts';
 import type { MailDraft } from './mail.ts';
 import { readSession } from './session.ts';
 import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';
-import { toolPart } from './watched.ts';
+import { isOfTool, toolPart } from './watched.ts';
 
 /**
  * What the watchdog does about one turn. Every act is one transaction with its verdict, and happens only while its turn
@@ -55,12 +55,8 @@ export function standing(
 
 function hasOtherCalls(tx: Tx, { session_id, turn }: VerdictDraft, { calls }: Behaviour): boolean {
   if (calls === null) return false;
-  const newer = tx.all<Pick<EventRow, 'type' | 'data_json'>>(
-    `SELECT type, data_json FROM events
-     WHERE session_id = :session_id AND turn = :turn AND seq > :seq AND type IN ('tool_use', 'tool_result')`,
-    { session_id, turn, seq: calls.seq },
-  );
-  return newer.some((row) => !calls.parts.includes(toolPart(row)));
+  const newer = eventsAfter(tx, { session_id, turn, after_seq: calls.seq, limit: Number.MAX_SAFE_INTEGER });
+  return newer.some((row) => isOfTool(row) && !calls.parts.includes(toolPart(row)));
 }
 
 /** Somebody has acted upon this answer. */

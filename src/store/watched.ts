@@ -1,6 +1,7 @@
 import type { EventRow } from '../model/event.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
+import { newestEvents } from './event-batch.ts';
 import { hasOpenQuestion } from './rest.ts';
 import type { Store } from './store.ts';
 
@@ -95,14 +96,15 @@ export async function recentToolEvents(
   key: { session_id: string; turn: number },
   limit: number,
 ): Promise<EventRow[]> {
-  const rows = await store.read((tx) =>
-    tx.all<EventRow>(
-      `SELECT * FROM (SELECT * FROM events WHERE session_id = :session_id ORDER BY seq DESC LIMIT ${SCANNED})
-       WHERE turn = :turn AND type IN ('tool_use', 'tool_result') ORDER BY seq DESC LIMIT :limit`,
-      { session_id: key.session_id, turn: key.turn, limit },
-    ),
-  );
-  return rows.reverse();
+  const rows = await store.read((tx) => newestEvents(tx, key.session_id, SCANNED));
+  return rows
+    .filter((row) => row.turn === key.turn && isOfTool(row))
+    .slice(0, limit)
+    .reverse();
+}
+
+export function isOfTool({ type }: Pick<EventRow, 'type'>): boolean {
+  return type === 'tool_use' || type === 'tool_result';
 }
 
 /** What a tool event says, whatever the id of its call: of long texts the head. Equal texts are equal as far as rows tell. */
@@ -113,15 +115,10 @@ export function toolPart({ type, data_json }: Pick<EventRow, 'type' | 'data_json
 
 /** Characters of text among the newest events that came after event `seq`; of a long text only its head counts. */
 export async function textAfter(store: Store, key: { session_id: string; turn: number; seq: number }): Promise<number> {
-  return store.read((tx) => {
-    const said = tx.get<{ n: number | null }>(
-      `SELECT sum(length(json_extract(data_json, '$.text'))) AS n
-       FROM (SELECT * FROM events WHERE session_id = :session_id ORDER BY seq DESC LIMIT ${SCANNED})
-       WHERE turn = :turn AND type = 'text' AND seq > :seq`,
-      { session_id: key.session_id, turn: key.turn, seq: key.seq },
-    );
-    return said?.n ?? 0;
-  });
+  const rows = await store.read((tx) => newestEvents(tx, key.session_id, SCANNED));
+  return rows
+    .filter(({ turn, type, seq }) => turn === key.turn && type === 'text' && seq > key.seq)
+    .reduce((sum, { data_json }) => sum + ((JSON.parse(data_json) as { text?: string }).text?.length ?? 0), 0);
 }
 
 /** Does anything live? Nothing has to be watched, nor anybody restarted, while nothing does. */

@@ -1,14 +1,14 @@
 import { expect, test } from 'bun:test';
 import type { EventRow } from '../../src/model/event.ts';
 import { EVENT_TEXT_LIMIT, type HarnessEvent } from '../../src/model/harness.ts';
-import { completed, cutOf, dataJson, withoutRest } from '../../src/store/event-data.ts';
+import { completed, cutOf, dataOf, withoutRest } from '../../src/store/event-data.ts';
 import { eventsOf, recordings } from '../harness/goldens.ts';
 
 const LONG = `${'so it goes. '.repeat(300)}the end`;
 
 function row(event: HarnessEvent, nth = 0): EventRow {
   const of = { seq: 1, session_id: 'agent-a', turn: 1, level: 'info' as const, line_offset: 0, at: 0 };
-  return { ...of, type: event.type, data_json: dataJson(event, nth) };
+  return { ...of, type: event.type, data_json: JSON.stringify(dataOf(event, nth)) };
 }
 
 /** One of each kind whose text may be long. */

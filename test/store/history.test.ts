@@ -190,7 +190,7 @@ function checkPools({ sessions, turns, pools, mail }: Snapshot): void {
 
 async function wipe(world: TestStore): Promise<void> {
   await world.store.write((tx) => {
-    for (const table of ['turns', 'mail', 'notifications', 'events', 'state_log', 'pools'])
+    for (const table of ['turns', 'mail', 'notifications', 'event_batches', 'state_log', 'pools'])
       tx.run(`DELETE FROM ${table}`);
     tx.run('UPDATE sessions SET parent_id = NULL');
     tx.run('DELETE FROM sessions');

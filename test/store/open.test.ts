@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
+import { appendEvent } from '../../src/store/event.ts';
 import { openStore } from '../../src/store/open.ts';
 import { openReader } from '../../src/store/reader.ts';
 import { MIGRATIONS } from '../../src/store/schema.ts';
@@ -155,8 +156,7 @@ describe('what the machine refuses is a typed error', () => {
   test('a file whose pages are damaged', async () => {
     const { home, store } = await testStore();
     await store.write((tx) => {
-      for (let i = 0; i < 2_000; i++)
-        tx.run("INSERT INTO events (session_id, type, level, data_json, at) VALUES ('x', 't', 'info', '{}', 1)");
+      for (let i = 0; i < 2_000; i++) appendEvent(tx, { session_id: 'x', turn: null, type: 't', data: {}, at: 1 });
     });
     await store.read((tx) => tx.get('PRAGMA wal_checkpoint(TRUNCATE)'));
     const path = join(tempDir('open'), 'drover.db');

@@ -14,7 +14,7 @@ const ROWS: Record<string, { file: string; name: string }> = {
   turns: { file: 'model/turn.ts', name: 'TurnRow' },
   mail: { file: 'model/mail.ts', name: 'MailRow' },
   notifications: { file: 'model/mail.ts', name: 'NotificationRow' },
-  events: { file: 'model/event.ts', name: 'EventRow' },
+  event_batches: { file: 'store/event-batch.ts', name: 'EventBatchRow' },
   state_log: { file: 'store/event.ts', name: 'StateLogRow' },
   runs: { file: 'store/run.ts', name: 'RunRow' },
   pools: { file: 'model/pool.ts', name: 'PoolRow' },

@@ -265,7 +265,7 @@ describe('whatever the store holds', () => {
     const { world, watcher, log } = await watched();
     const odd = await atWork(world, 'odd', [{ type: 'tool_use', tool: 'x', tool_id: null, input: '', files: [] }]);
     await world.store.write((tx) =>
-      tx.run("UPDATE events SET data_json = '{' WHERE session_id = :id", { id: odd.session.id }),
+      tx.run("UPDATE event_batches SET events_json = '{' WHERE session_id = :id", { id: odd.session.id }),
     );
     await world.store.write((tx) =>
       tx.run('UPDATE turns SET events = 99, tools_open = 0 WHERE session_id = :id', { id: odd.session.id }),
