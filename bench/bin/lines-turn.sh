@@ -102,8 +102,7 @@ write_lines() {
 # race NAME: for a shared thread, to be had for a moment. Whoever is told that it is ours has it alone.
 race() {
   local name=$1 pid=$BASHPID said id token
-  # Two of one session that do not say who they are would be one owner, who may come back.
-  said=$("$DROVER_BIN" reserve --thread "$name" --anchor "$base" --hold-for-pid "$pid" --client "$pid" 2>>"$CAMPAIGN_DIR/reserve-errors") || return
+  said=$("$DROVER_BIN" reserve --thread "$name" --anchor "$base" --hold-for-pid "$pid" 2>>"$CAMPAIGN_DIR/reserve-errors") || return
   [[ $said =~ \"session_id\":\"([^\"]+)\" ]] || return
   id=${BASH_REMATCH[1]}
   [[ $said =~ \"reservation_token\":\"([^\"]+)\" ]] && token=${BASH_REMATCH[1]}

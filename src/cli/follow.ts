@@ -10,7 +10,8 @@ import { watchDirectory } from '../sys/tail.ts';
 import type { Context } from './context.ts';
 import { paint, printJson } from './output.ts';
 import { joinPieces, renderEvent } from './render-event.ts';
-import { describe } from './render-session.ts';
+import { describe, waitText } from './render-session.ts';
+import { waitsOf } from './worktree-waits.ts';
 
 /**
  * What a waiter gets to know about a session (ARCHITECTURE §7), null while there is something to wait for: 0 completed, or
@@ -49,6 +50,7 @@ export async function follow(
   let current: Waited[] = rows.map((row) => ({ row, code: null }));
   let nextProgress = systemClock.monotonic() + PROGRESS_MS;
   let nextGuard = systemClock.monotonic() + GUARD_MS;
+  const told = new Set<string>();
   const waiter = changes(context.home, store);
   try {
     for (;;) {
@@ -59,6 +61,7 @@ export async function follow(
         if (options.events) for (const each of watched) await printNew(context, store, each, rows.length > 1);
         return report(context, options.any ? over : current);
       }
+      if (!context.globals.quiet) await tellWaits(context, store, current, told);
       if (!context.globals.quiet && systemClock.monotonic() > nextProgress) {
         nextProgress = systemClock.monotonic() + PROGRESS_MS;
         for (const { row, code } of current)
@@ -74,6 +77,21 @@ export async function follow(
     waiter.close();
   }
 }
+
+/** Says once of each session that it waits for a worktree: that may need somebody who frees one. */
+async function tellWaits(context: Context, store: Store, current: readonly Waited[], told: Set<string>): Promise<void> {
+  const rows = current.flatMap(({ row, code }) => (code === null && !told.has(row.id) ? [row] : []));
+  for (const [id, wait] of await waitsOf(context, store, rows)) {
+    told.add(id);
+    const name = rows.find((row) => row.id === id)?.name ?? id;
+    console.error(paint('yellow', `waiting: ${name} ${waitText(wait)}`));
+    console.error(paint('dim', `  ${wait.held_by_ended > 0 ? FREE_ENDED : FREE}`));
+  }
+}
+
+const FREE = '`drover worktree list` shows who has them; `max_worktrees` of the config says how many there may be';
+const FREE_ENDED =
+  '`drover merge --queue` merges what is done, `drover worktree clean --all-ended` frees what is merged';
 
 /** Nobody should wait for work that nobody does: a supervisor that is gone is started again. */
 async function guard(context: Context): Promise<void> {

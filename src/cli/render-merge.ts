@@ -16,7 +16,7 @@ const MAX_MISSING = 10;
 
 /** What happened to one session, for people. */
 export function outcomeLines(outcome: EntryOutcome): string[] {
-  const { name, base_branch, merged_commit, reason, cleaned_worktree, kept, branch, missing } = outcome;
+  const { name, base_branch, merged_commit, reason, cleaned_worktree, kept, ignored, branch, missing } = outcome;
   const isIn = outcome.outcome === 'merged' || outcome.outcome === 'up_to_date';
   const isGood = isIn || outcome.outcome === 'rebased';
   const what = `${WORDS[outcome.outcome]} ${safe(base_branch)}`;
@@ -24,6 +24,7 @@ export function outcomeLines(outcome: EntryOutcome): string[] {
   const lines = [`${paint('bold', safe(name))}: ${paint(isGood ? 'green' : 'yellow', what)}${at}`];
   if (reason !== null) lines.push(`  ${clip(reason, 300)}`);
   if (cleaned_worktree) lines.push(paint('dim', `  worktree and branch ${safe(branch)} removed`));
+  if (ignored !== null) lines.push(paint('dim', `  with it ${clip(ignored, 300)}`));
   if (kept !== null) lines.push(`  kept ${clip(kept, 300)}`);
   for (const { side, path, line } of missing.slice(0, MAX_MISSING)) {
     lines.push(paint('yellow', clip(`  missing of ${side}: ${path}: ${line}`, 200)));

@@ -14,19 +14,39 @@ export async function printEnvelope(context: Context, reservation: AgentReservat
   await writeOut(`${JSON.stringify({ ...envelope, reservation })}\n`);
 }
 
-/** HC-24. */
-export function renderReservations(rows: readonly ReservationRow[]): string {
-  if (rows.length === 0) return 'No agent reservations.';
-  return [`Agent reservations (${rows.length}):`, ...rows.flatMap(linesOf)].join('\n');
+/** What is known of the owners beside their rows. */
+interface Owners {
+  /** Names of the sessions among them, by id. */
+  names: ReadonlyMap<string, string>;
+  /** Ids of active reservations whose owner is dead. */
+  dead: ReadonlySet<string>;
 }
 
-function linesOf({ session_id, status, thread, attach_reason, path }: ReservationRow): string[] {
+/** HC-24, and of a session its name, of a dead owner that it is dead. */
+export function renderReservations(rows: readonly ReservationRow[], owners: Owners): string {
+  if (rows.length === 0) return 'No agent reservations.';
+  return [`Agent reservations (${rows.length}):`, ...rows.flatMap((row) => linesOf(row, owners))].join('\n');
+}
+
+function linesOf(
+  { session_id, status, thread, attach_reason, path, owner_session_id, lease_ms }: ReservationRow,
+  { names, dead }: Owners,
+): string[] {
+  const name = names.get(owner_session_id ?? '');
   const colour = status === 'active' ? 'green' : 'dim';
   return [
     `  ${session_id} [${paint(colour, status)}] thread=${safe(thread)}`,
     ...(attach_reason === null ? [] : [`    task: ${clip(attach_reason, 200)}`]),
     ...(path ? [`    path: ${safe(path)}`] : []),
+    ...(name === undefined ? [] : [`    session: ${safe(name)}`]),
+    ...(dead.has(session_id)
+      ? [paint('yellow', `    owner: dead, ${whyDead(lease_ms)}; who reserves next has it`)]
+      : []),
   ];
+}
+
+function whyDead(lease_ms: number | null): string {
+  return lease_ms === null ? 'its process is gone' : `no sign of life for ${age(lease_ms)}`;
 }
 
 /** Root first, each one deeper than who started it. */

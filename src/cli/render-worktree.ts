@@ -1,5 +1,6 @@
+import type { Rescued } from '../git/rescue.ts';
 import { quoted } from '../model/shell.ts';
-import type { Saved } from '../session/worktree-clean.ts';
+import { ignoredText } from '../session/worktree-clean.ts';
 import type { ListedSlots, ListedWorktree, WorktreesCleaned } from '../session/worktree-slots.ts';
 import { clip, paint, safe, table } from './output.ts';
 import { paintState } from './render-session.ts';
@@ -43,9 +44,17 @@ function paintHealth(health: string): string {
 
 export function renderCleaned({ removed, kept }: WorktreesCleaned, isDry: boolean): string {
   const name = (text: string) => paint('bold', safe(text));
+  const done = isDry ? 'would remove' : 'removed';
   const gone = removed.flatMap((one) => [
-    [name(one.name), isDry ? 'would remove' : 'removed', 'worktree', safe(one.path)],
-    ...(one.branch === null ? [] : [[name(one.name), isDry ? 'would remove' : 'removed', 'branch', safe(one.branch)]]),
+    [name(one.name), done, 'worktree', safe(one.path)],
+    ...(one.ignored.names.length === 0 ? [] : [[name(one.name), done, 'with it', safe(ignoredText(one.ignored))]]),
+    ...one.nested.map((path) => [
+      name(one.name),
+      done,
+      'with it',
+      `the repository ${safe(path)}, which its remote has`,
+    ]),
+    ...(one.branch === null ? [] : [[name(one.name), done, 'branch', safe(one.branch)]]),
     ...(one.branch_kept === null ? [] : [[name(one.name), paint('yellow', 'kept'), 'branch', safe(one.branch_kept)]]),
   ]);
   const left = kept
@@ -61,13 +70,18 @@ export function renderCleaned({ removed, kept }: WorktreesCleaned, isDry: boolea
   return rows.length === 0 ? 'nothing to remove' : [table(rows), ...saved].join('\n');
 }
 
-function savedLines(name: string, { ref, commit, ignored }: Saved): string[] {
+function savedLines(name: string, { ref, commit, ignored_ref }: Rescued): string[] {
   const lines = [
     `${paint('bold', safe(name))}: everything is saved in ${ref}`,
     `  commit ${commit}`,
     `  look at it: git show --stat ${quoted(ref)}`,
     `  get it back: git branch rescued-${safe(name)} ${quoted(ref)}`,
   ];
-  if (ignored.length > 0) lines.push(paint('dim', `  ignored by git, not saved: ${ignored.map(safe).join(', ')}`));
+  if (ignored_ref !== null)
+    lines.push(
+      `  what git ignores is in ${ignored_ref}`,
+      `  look at it: git ls-tree -r --name-only ${quoted(ignored_ref)}`,
+      `  get it back, in the new worktree: git restore --overlay --source=${quoted(ignored_ref)} --worktree -- .`,
+    );
   return lines;
 }

@@ -1,8 +1,11 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { AppError } from '../model/error.ts';
+import { isDirectory, listFiles } from '../sys/directory.ts';
 import { errnoOf, systemError } from '../sys/errno.ts';
-import { COMMIT_ID, findRepository } from './repository.ts';
-import { git, gitOutput } from './run.ts';
+import { unhidden, unseenIn } from './hidden-changes.ts';
+import { COMMIT_ID, findRepository, type Repository } from './repository.ts';
+import { type GitOptions, git, gitOutput, judgedOverrides } from './run.ts';
 
 const MAX_COMMITS = 20;
 const MAX_DIRTY = 50;
@@ -17,7 +20,10 @@ export interface WorkFacts {
   branch: string | null;
   /** Newest first, at most 20: on HEAD and not on the base. Empty without a (known) base. */
   commits: { id: string; subject: string }[];
-  /** At most 50 paths relative to the top: changed, staged, unmerged, or new and not ignored (a new directory is one). */
+  /**
+   * At most 50 paths relative to the top: changed, staged, unmerged, or new and not ignored (a new directory is one); also
+   * where the index says not to look, and inside of submodules.
+   */
   dirty: string[];
   in_progress: GitOperation | null;
 }
@@ -25,11 +31,16 @@ export interface WorkFacts {
 /** The facts of the worktree that holds `dir`; null when it is gone or not in one. Errors: those of `findRepository`. */
 export async function workFacts(dir: string, base_commit: string | null): Promise<WorkFacts | null> {
   const repository = await findRepository(dir);
-  if (repository === null || repository.is_bare) return null;
-  const { root, head_commit, branch, git_dir } = repository;
+  return repository === null ? null : factsAt(repository, base_commit);
+}
+
+/** The same of one that was found a moment ago; null when it is bare. Errors: those of `git`, `gitFailed`. */
+export async function factsAt(repository: Repository, base_commit: string | null): Promise<WorkFacts | null> {
+  const { root, head_commit, branch, git_dir, is_bare } = repository;
+  if (is_bare) return null;
   const [commits, dirty] = await Promise.all([
     head_commit !== null && base_commit !== null ? commitsSince(root, base_commit, head_commit) : [],
-    dirtyPaths(root),
+    dirtyPaths(repository),
   ]);
   return { head: head_commit, branch, commits, dirty, in_progress: operationInProgress(git_dir) };
 }
@@ -46,9 +57,20 @@ async function commitsSince(root: string, base: string, head: string): Promise<W
     .map((line) => ({ id: line.slice(0, head.length), subject: line.slice(head.length + 1) }));
 }
 
-async function dirtyPaths(root: string): Promise<string[]> {
+async function dirtyPaths(repository: Repository): Promise<string[]> {
+  const { root } = repository;
+  const options: GitOptions = { cwd: root, judged: await judgedOverrides({ cwd: root }) };
+  const [seen, unseen] = await Promise.all([statusPaths(root, options), unseenIn(options)]);
+  // All that is seen is among these as well.
+  const all = unseen.has_marks ? await unhidden(repository, (place) => statusPaths(root, place)) : seen;
+  const inner: string[] = [];
+  for (const link of unseen.links) inner.push(...(await changedInside(root, link)));
+  return [...new Set([...all, ...inner])].slice(0, MAX_DIRTY);
+}
+
+async function statusPaths(root: string, options: GitOptions): Promise<string[]> {
   const args = ['status', '--porcelain', '-z', '--no-renames', '--untracked-files=normal'];
-  const status = await gitOutput(`read the status of ${root}`, args, { cwd: root });
+  const status = await gitOutput(`read the status of ${root}`, args, options);
   const paths: string[] = [];
   for (let at = 0; paths.length < MAX_DIRTY; ) {
     const end = status.indexOf('\0', at);
@@ -57,6 +79,25 @@ async function dirtyPaths(root: string): Promise<string[]> {
     at = end + 1;
   }
   return paths;
+}
+
+/**
+ * Changes in the submodule at `link`, asked of a git of its own: one that went in by itself would run with whatever the
+ * submodule configures. The submodule as a whole when nobody can look into it.
+ */
+async function changedInside(root: string, link: string): Promise<string[]> {
+  const path = join(root, link);
+  // Of files in one that is not populated git says nothing at all.
+  if (!exists(join(path, '.git'))) return isDirectory(path) && listFiles(path).length > 0 ? [`${link}/`] : [];
+  try {
+    const found = await findRepository(path);
+    const facts = found?.root === path ? await factsAt(found, null) : null;
+    if (facts === null || facts.in_progress !== null) return [`${link}/`];
+    return facts.dirty.map((name) => `${link}/${name}`);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+    return [`${link}/`];
+  }
 }
 
 /** Looked up as git itself does it: by what the operation keeps in the worktree's git directory. */

@@ -3,7 +3,7 @@ import { syncRepository } from './durable.ts';
 import { checkRoom, type FileStep, fileSteps } from './file-changes.ts';
 import { inTheWay, untrackedIn } from './in-the-way.ts';
 import { checkCommitIds, isAncestor } from './merge-base.ts';
-import { headOf, openWorktree } from './open-worktree.ts';
+import { openWorktree } from './open-worktree.ts';
 import { isIndexLocked, operationUnderWay } from './operation.ts';
 import { unquotePath } from './quoted-path.ts';
 import { type GitOptions, type GitResult, git, gitFailed, gitOutput, judgedOverrides } from './run.ts';
@@ -17,6 +17,11 @@ interface Forward {
   branch: string;
   from: string;
   to: string;
+}
+
+/** What stands in the way: paths from the top of the checkout; a folder may stand for what is in it. */
+interface Dirty {
+  in_the_way: string[];
 }
 
 /** All that a repository could make of a merge into its branch by configuration, taken back. */
@@ -33,34 +38,35 @@ const MERGE = [
 
 /**
  * Fast-forwards files, index and branch of a checkout together, if nothing is in the way; else nothing is touched:
- * `moved` (not on the branch at `from`), `busy` (an operation under way, or another git at work), `dirty` (changes, or
+ * `moved` (not on the branch at `from`), `busy` (an operation under way, or another git at work), `Dirty` (changes, or
  * a file, ignored or not, where the new commit has one). The move survives a power loss.
  * Errors: `refused` / `not_fast_forward`; `unavailable` / `disk_full`; `failed` / `checkout_half_done`; those of
  * `openWorktree`, `mergeBases`, `gitFailed`.
  */
-export async function forwardCheckout(wanted: Forward): Promise<'forwarded' | 'dirty' | 'moved' | 'busy'> {
+export async function forwardCheckout(wanted: Forward): Promise<'forwarded' | 'moved' | 'busy' | Dirty> {
   const { path, branch, from, to } = wanted;
   checkCommitIds(from, to);
-  const { root, git_dir, branch: current, head_commit } = await headOf(path);
+  const { root, git_dir, branch: current, head_commit } = await openWorktree(path);
   if (operationUnderWay(git_dir) !== null || isIndexLocked(git_dir)) return 'busy';
   if (current !== branch || head_commit !== from) return 'moved';
   const [is_ahead, judged] = await Promise.all([isAncestor(root, from, to), judgedOverrides({ cwd: root })]);
   if (!is_ahead) throw notFastForward(from, to);
   const options: GitOptions = { cwd: root, timeout_ms: TIMEOUT_MS, judged };
-  const [is_changed, untracked, steps] = await Promise.all([
-    isChanged(options),
+  const [changed, untracked, steps] = await Promise.all([
+    changedIn(options),
     untrackedIn(options),
     fileSteps(options, from, to),
   ]);
   const come = steps.filter(({ kind }) => kind === 'create').map(({ quoted }) => unquotePath(quoted));
-  if (is_changed || inTheWay(root, untracked, come).length > 0) return 'dirty';
+  const in_the_way = [...changed, ...inTheWay(root, untracked, come)];
+  if (in_the_way.length > 0) return { in_the_way };
   await checkRoom(options, git_dir, steps);
   const result = await merge(options, from, to, steps);
   if (result.code === 0) {
     await syncRepository(root);
     return 'forwarded';
   }
-  if (isRefusal(result)) return 'dirty';
+  if (isRefusal(result)) return { in_the_way: namedIn(result) };
   if (/index\.lock': File exists/.test(result.stderr)) return 'busy';
   if (/Not possible to fast-forward/.test(result.stderr)) return 'moved';
   await takeBack(root, from, steps);
@@ -81,6 +87,11 @@ function isRefusal({ stderr }: GitResult): boolean {
   return /would be (?:overwritten|removed)|would lose untracked files/.test(stderr);
 }
 
+/** Git names them one per line, after a tab: also those whose changes are hidden from `git status`. */
+function namedIn({ stderr }: GitResult): string[] {
+  return stderr.split('\n').flatMap((line) => (line.startsWith('\t') ? [line.slice(1)] : []));
+}
+
 /** Errors: `failed` / `checkout_half_done` when it cannot be taken back. */
 async function takeBack(root: string, from: string, steps: readonly FileStep[]): Promise<void> {
   const options: GitOptions = { cwd: root, timeout_ms: TIMEOUT_MS };
@@ -88,7 +99,7 @@ async function takeBack(root: string, from: string, steps: readonly FileStep[]):
     const { head_commit } = await openWorktree(root);
     if (head_commit !== from) throw new AppError('failed', 'branch_moved', `${root} is no longer at ${from}`);
     await undoCheckout(root, steps, options);
-    if (!(await isChanged(options))) return;
+    if ((await changedIn(options)).length === 0) return;
     throw new AppError('failed', 'still_changed', `${root} has changed files`);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -101,9 +112,10 @@ async function takeBack(root: string, from: string, steps: readonly FileStep[]):
   }
 }
 
-async function isChanged(options: GitOptions): Promise<boolean> {
-  const args = ['status', '--porcelain', '-z', '--untracked-files=no'];
-  return (await gitOutput(`read the status of ${options.cwd}`, args, options)) !== '';
+async function changedIn(options: GitOptions): Promise<string[]> {
+  const args = ['status', '--porcelain', '-z', '--no-renames', '--untracked-files=no'];
+  const entries = await gitOutput(`read the status of ${options.cwd}`, args, options);
+  return entries.split('\0').flatMap((entry) => (entry === '' ? [] : [entry.slice(3)]));
 }
 
 function notFastForward(from: string, to: string): AppError {

@@ -154,6 +154,8 @@ const PLAIN_COMMANDS = new Set([
   'check-ref-format',
   'show-ref',
   'merge-base',
+  'rev-list',
+  'for-each-ref',
   'commit-tree',
   'update-ref',
 ]);

@@ -1,5 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { foldersOf } from '../model/path.ts';
 import { errnoOf, systemError } from '../sys/errno.ts';
 import { type GitOptions, gitOutput } from './run.ts';
 
@@ -25,17 +26,12 @@ export function inTheWay(root: string, untracked: readonly string[], paths: read
   const files = new Set(untracked.filter((path) => !path.endsWith('/')));
   const found = new Set<string>();
   for (const path of paths) {
-    for (const part of [path, ...parentsOf(path)]) if (files.has(part)) found.add(part);
+    for (const part of [path, ...foldersOf(path)]) if (files.has(part)) found.add(part);
     // A folder with such files in it becomes a file.
     for (const file of untracked) if (file.startsWith(`${path}/`)) found.add(file);
     if (folders.some((folder) => path.startsWith(folder)) && isTaken(root, path)) found.add(path);
   }
   return [...found];
-}
-
-function parentsOf(path: string): string[] {
-  const parts = path.split('/');
-  return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join('/'));
 }
 
 /** Names that cannot be told are taken. */

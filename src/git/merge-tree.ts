@@ -63,6 +63,30 @@ export async function mergeTrees(
   );
 }
 
+/**
+ * The trees that git's merges of these pairs of commits (full ids) give, from one process and by the rules of `predictMerge`;
+ * null from the first one on that does not merge. All by the attributes of one commit: those of each `ours` must be the same.
+ * No object stays. Whose repository it is is not asked: the caller has done something in it before. Errors: as `predictMerge`.
+ */
+export async function mergedTrees(
+  repo_root: string,
+  attributes_of: string,
+  pairs: readonly (readonly [ours: string, theirs: string])[],
+): Promise<(string | null)[]> {
+  checkCommitIds(attributes_of, ...pairs.flat());
+  const result = await asideFrom(repo_root, async (place) => {
+    const how = { ...place, timeout_ms: TIMEOUT_MS, judged: await judgedOverrides(place) };
+    await layOutAttributes(attributes_of, how);
+    const stdin = pairs.map(([ours, theirs]) => `${ours} ${theirs}\n`).join('');
+    return git(['merge-tree', '--write-tree', '--stdin', '-z', '--no-messages'], { ...how, stdin });
+  });
+  if (result.code !== 0) throw gitFailed('merge the trees', result);
+  // A clean one is `1`, its tree, and nothing.
+  const parts = result.stdout.split('\0');
+  const bad = pairs.findIndex((_, at) => parts[3 * at] !== '1' || parts[3 * at + 2] !== '');
+  return pairs.map((_, at) => (bad >= 0 && at >= bad ? null : (parts[3 * at + 1] ?? null)));
+}
+
 /** Git takes the attributes (`merge=union`, `-merge`) from the working tree: these are the ones of `ours`. Whether any. */
 async function layOutAttributes(ours: string, options: GitOptions): Promise<boolean> {
   const args = ['checkout', '--quiet', ours, '--', ':(top,glob)**/.gitattributes'];

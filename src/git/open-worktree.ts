@@ -1,7 +1,5 @@
 import { AppError } from '../model/error.ts';
-import { checkoutOf } from './common-dir.ts';
 import { findRepository, type Repository, realDirectory } from './repository.ts';
-import { git } from './run.ts';
 
 /**
  * The worktree whose top is `path`. One that has lost its `.git` may lie inside another repository: that is not it.
@@ -41,20 +39,4 @@ export async function openWorktree(path: string): Promise<Repository> {
     );
   }
   return repository;
-}
-
-/** What a worktree is at, as `openWorktree` says it, but with two processes instead of seven. Errors: the same. */
-export async function headOf(path: string): Promise<Pick<Repository, 'root' | 'git_dir' | 'branch' | 'head_commit'>> {
-  const real = realDirectory(path);
-  const found = real === null ? null : checkoutOf(real);
-  if (found === null || found.root !== real) return openWorktree(path);
-  const { root, git_dir } = found;
-  const options = { cwd: root };
-  const [name, id] = await Promise.all([
-    git(['symbolic-ref', '--quiet', 'HEAD'], options),
-    git(['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'], options),
-  ]);
-  const branch = /^refs\/heads\/(.*)\n$/s.exec(name.stdout)?.[1];
-  if (name.code !== 0 || id.code !== 0 || branch === undefined) return openWorktree(path);
-  return { root, git_dir, branch, head_commit: id.stdout.trim() };
 }

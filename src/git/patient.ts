@@ -1,13 +1,17 @@
 import type { Clock } from '../model/clock.ts';
 import { type GitOptions, type GitResult, git } from './run.ts';
 
-const MAX_ATTEMPTS = 8;
+export const MAX_ATTEMPTS = 8;
 const FIRST_DELAY_MS = 20;
 
-/** A lock that another git process holds; not one that cannot be made for want of room or rights. */
-const CONTENTION = /unable to create '.*\.lock': File exists|failed to read .*worktrees\/[^/]*\/commondir/is;
+/**
+ * What another git process causes: a lock that it holds, not one that cannot be made for want of room or rights; the last
+ * one by reading a worktree that is just being made.
+ */
+const CONTENTION =
+  /unable to create '.*\.lock': File exists|could not lock config file .*: File exists|failed to read .*worktrees\/[^/]*\/commondir/is;
 
-function isContention({ stderr }: GitResult): boolean {
+export function isContention({ stderr }: GitResult): boolean {
   return CONTENTION.test(stderr);
 }
 
@@ -21,6 +25,6 @@ export async function gitPatiently(args: readonly string[], options: GitOptions,
 }
 
 /** Doubles, give or take a half, so that those who collided once do not do it again. Milliseconds. */
-function pause(attempt: number): number {
+export function pause(attempt: number): number {
   return FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
 }

@@ -53,7 +53,7 @@ export async function rebaseOnto(wanted: { path: string; onto: string; clock: Cl
   let message: string | null;
   try {
     message = await rebase(path, onto, options);
-    message ??= await whatWasDropped(before, onto, head);
+    message ??= await judgeResult(before, onto, head);
   } catch (error) {
     await takeBack(before, head, onto, clock);
     throw error;
@@ -76,17 +76,22 @@ async function rebase(path: string, onto: string, options: GitOptions): Promise<
   return conflict.join('\n').slice(0, MAX_MESSAGE);
 }
 
-/**
- * Commit by commit, a rebase can lose what a merge keeps: the resolution inside a merge commit; a line that both had
- * added and a later commit of ours took out again. Null when the result is what the merge gives, or has every line of it.
- */
-async function whatWasDropped({ root, branch }: Repository, onto: string, head: string): Promise<string | null> {
+async function judgeResult({ root, branch }: Repository, onto: string, head: string): Promise<string | null> {
   const { head_commit } = await openWorktree(root);
   if (head_commit === null) return `${branch} has no commit any more`;
+  return whatWasDropped(root, head_commit, onto, head);
+}
+
+/**
+ * Commit by commit, a rebase can lose what a merge keeps: the resolution inside a merge commit; a line that both had
+ * added and a later commit of ours took out again. Null when the result `now` is what the merge gives, or has every line
+ * of it. Errors: those of `predictMerge`, `missingLines`.
+ */
+export async function whatWasDropped(root: string, now: string, onto: string, head: string): Promise<string | null> {
   const { tree } = await predictMerge(root, onto, head);
-  const rebased = await gitOutput('look at the result', ['rev-parse', `${head_commit}^{tree}`], { cwd: root });
+  const rebased = await gitOutput('look at the result', ['rev-parse', `${now}^{tree}`], { cwd: root });
   if (tree === rebased.trim()) return null;
-  const { lines, truncated } = await missingLines({ repo_root: root, ours: onto, theirs: head, merged: head_commit });
+  const { lines, truncated } = await missingLines({ repo_root: root, ours: onto, theirs: head, merged: now });
   if (lines.length === 0 && !truncated) return null;
   const some = lines.slice(0, 5).map(({ path, line }) => `${path}: ${line}`);
   return ['the rebase would drop lines that a merge keeps', ...some].join('\n').slice(0, MAX_MESSAGE);
@@ -142,12 +147,14 @@ async function checkPlace({ root, git_dir }: Repository, onto: string, head: str
 }
 
 /** Back to what it was: branch, commit, files. Errors: `failed` / `rebase_not_undone`. */
-async function takeBack(worktree: Repository, head: string, onto: string, clock: Clock): Promise<void> {
+export async function takeBack(worktree: Repository, head: string, onto: string, clock: Clock): Promise<void> {
   const { root, branch, git_dir } = worktree;
   const options: GitOptions = { cwd: root, timeout_ms: TIMEOUT_MS };
   const said: string[] = [];
   const undo = async (...args: string[]) => said.push((await gitPatiently(args, options, clock)).stderr);
   if (operationUnderWay(git_dir) === 'rebase') await undo('rebase', '--abort');
+  // Without its notes there is no way back by itself.
+  if (operationUnderWay(git_dir) === 'rebase') await undo('rebase', '--quit');
   // Where that fails half-way it leaves HEAD on no branch. This writes over nothing that is not in a commit.
   await undo('reset', '--quiet', '--keep', head);
   if (await isDirty(root)) await undoCheckout(root, await fileSteps(options, head, onto), options);
@@ -167,6 +174,7 @@ async function takeBack(worktree: Repository, head: string, onto: string, clock:
   });
 }
 
-async function isDirty(root: string): Promise<boolean> {
+/** Changes, or files that are in no commit and not ignored. Errors: those of `workFacts`. */
+export async function isDirty(root: string): Promise<boolean> {
   return ((await workFacts(root, null))?.dirty.length ?? 0) > 0;
 }

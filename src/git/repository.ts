@@ -1,6 +1,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { AppError } from '../model/error.ts';
+import type { Anchor } from '../model/reservation.ts';
 import { errnoOf, systemError } from '../sys/errno.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
 import { git, gitFailed, gitOutput } from './run.ts';
@@ -27,6 +28,12 @@ export interface Repository {
 /** The reason git locks a worktree with while it makes it (our git speaks English). */
 const UNFINISHED = 'initializing';
 
+/** What is asked of a checkout, in this order. The last one names no path and is never left out. */
+const QUESTIONS = [
+  ...['--is-bare-repository', '--is-inside-work-tree', '--absolute-git-dir', '--path-format=absolute'],
+  ...['--git-common-dir', '--show-toplevel', 'HEAD^{commit}', '--symbolic-full-name', 'HEAD'],
+];
+
 /**
  * The repository a directory lies in, or null: no such directory, no repository, or inside a `.git`.
  * Errors: those of `git`; `failed` / `git_failed` for a repository that git will not open (owner, configuration).
@@ -34,6 +41,28 @@ const UNFINISHED = 'initializing';
 export async function findRepository(dir: string): Promise<Repository | null> {
   const cwd = realDirectory(dir);
   if (cwd === null) return null;
+  const asked = await git(['rev-parse', ...QUESTIONS], { cwd });
+  if (asked.code !== 0 && asked.stderr.includes('not a git repository')) return null;
+  return (asked.code === 0 ? readAnswers(asked.stdout) : null) ?? askOneByOne(cwd);
+}
+
+/**
+ * A checkout with a commit, from one process. Null when there is another number of lines than questions, as when a path
+ * contains a newline: where the last line is the name of HEAD, nothing was left unanswered, so no path had more than one.
+ */
+function readAnswers(stdout: string): Repository | null {
+  const [bare, inside, git_dir = '', common_dir = '', root = '', head = '', name = '', ...rest] = stdout.split('\n');
+  const is_whole = rest.length === 1 && rest[0] === '' && COMMIT_ID.test(head) && HEAD_NAME.test(name);
+  if (!is_whole || bare !== 'false' || inside !== 'true') return null;
+  const branch = name === 'HEAD' ? null : shortName(name);
+  return repositoryOf({ root, common_dir, git_dir, is_bare: false, head_commit: head, branch });
+}
+
+/** Detached, or a branch; not one called HEAD, which git takes when the branch of HEAD has no commit. */
+const HEAD_NAME = /^(?:HEAD$|refs\/heads\/(?!HEAD$))/;
+
+/** Also what is bare, has no commit, or lies at a path with a newline in it. */
+async function askOneByOne(cwd: string): Promise<Repository | null> {
   const kind = await git(['rev-parse', '--is-bare-repository', '--is-inside-work-tree'], { cwd });
   if (kind.code !== 0) {
     if (kind.stderr.includes('not a git repository')) return null;
@@ -42,19 +71,23 @@ export async function findRepository(dir: string): Promise<Repository | null> {
   const [bare, inside] = kind.stdout.split('\n');
   const is_bare = bare === 'true' && inside === 'false';
   if (!is_bare && inside === 'false') return null;
-  // One call per path: a path may contain a newline.
   const ask = async (...options: string[]) =>
     (await gitOutput(`describe ${cwd}`, ['rev-parse', ...options], { cwd })).replace(/\n$/, '');
-  const [git_dir, common_dir, head_commit, branch] = await Promise.all([
+  const [git_dir, common_dir, ref] = await Promise.all([
     ask('--absolute-git-dir'),
     ask('--path-format=absolute', '--git-common-dir'),
-    resolveCommit(cwd, 'HEAD'),
-    currentBranch(cwd),
+    currentRef(cwd),
   ]);
+  const head_commit = await resolveCommit(cwd, ref ?? 'HEAD');
+  const branch = ref === null ? null : shortName(ref);
   const root = is_bare ? common_dir : await ask('--show-toplevel');
+  return repositoryOf({ root, common_dir, git_dir, is_bare, head_commit, branch });
+}
+
+function repositoryOf(found: Omit<Repository, 'main_root' | 'is_unfinished'>): Repository {
+  const { root, git_dir, common_dir } = found;
   const is_unfinished = readTextIfExists(join(git_dir, 'locked'))?.trim() === UNFINISHED;
-  const main_root = mainRoot(root, git_dir, common_dir);
-  return { root, main_root, common_dir, git_dir, is_bare, is_unfinished, head_commit, branch };
+  return { ...found, main_root: mainRoot(root, git_dir, common_dir), is_unfinished };
 }
 
 function mainRoot(root: string, git_dir: string, common_dir: string): string {
@@ -73,10 +106,15 @@ export function realDirectory(dir: string): string | null {
   }
 }
 
-/** Short name of the branch HEAD is on, also before its first commit; null when HEAD is detached. */
-async function currentBranch(cwd: string): Promise<string | null> {
-  const result = await git(['symbolic-ref', '--quiet', '--short', 'HEAD'], { cwd });
+/** The branch HEAD is on, also before its first commit; null when HEAD is detached. */
+async function currentRef(cwd: string): Promise<string | null> {
+  const result = await git(['symbolic-ref', '--quiet', 'HEAD'], { cwd });
   return result.code === 0 ? result.stdout.trimEnd() : null;
+}
+
+/** Not git's own, which says `heads/main` when there is a tag `main` as well. */
+function shortName(ref: string): string {
+  return ref.replace(/^refs\/(?:heads\/)?/, '');
 }
 
 /** Full id of a commit object, SHA-1 or SHA-256. */
@@ -91,6 +129,14 @@ export async function resolveCommit(root: string, ref: string): Promise<string |
   const result = await git(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`], { cwd: root });
   const id = result.stdout.trim();
   return result.code === 0 && COMMIT_ID.test(id) ? id : null;
+}
+
+/** Ids of a commit and its tree, whole and short. Errors: those of `git`. */
+export async function describeCommit(root: string, commit: string): Promise<Anchor> {
+  const args = ['log', '--max-count=1', '--no-decorate', '--format=%H %h %T %t', '--end-of-options', commit];
+  const ids = (await gitOutput(`describe ${commit}`, args, { cwd: root })).trim().split(' ');
+  const [full = commit, commit_short = '', tree = '', tree_short = ''] = ids;
+  return { commit: full, commit_short, tree, tree_short };
 }
 
 /** The repository at a path. Errors: `not_found` / `repository_not_found`; those of `findRepository`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from '../sys/errno.ts';
 import { DURABLE } from './durable.ts';
+import { takeExactBytes } from './exact-bytes.ts';
 import { pathBytes, unquotePath, wrapPath } from './quoted-path.ts';
 import type { Repository } from './repository.ts';
 import { type GitOptions, git, gitFailed, gitOutput } from './run.ts';
@@ -44,6 +45,7 @@ export async function writeWholeTree(worktree: Repository, index_file: string): 
   const staged = written.code === 0 ? written.stdout.trim() : null;
   await unhide(options);
   const nested = await addEverything(options);
+  await takeExactBytes(options);
   const files = await writeTree(options);
   const is_worth_it = staged !== null && staged !== files && (await hasOfItsOwn(staged, files, head_commit, options));
   return {
@@ -51,6 +53,26 @@ export async function writeWholeTree(worktree: Repository, index_file: string): 
     staged: is_worth_it ? staged : null,
     left_out: [...nested, ...(await populatedLinks(options))],
   };
+}
+
+/**
+ * The same for paths that git ignores, alone: a tree of these files, directories with all that is in them. `index_file` is
+ * to be made. Errors: as `writeWholeTree`.
+ */
+export async function writeIgnoredTree(
+  { root, git_dir }: Repository,
+  index_file: string,
+  paths: readonly string[],
+): Promise<string> {
+  const options: Place = {
+    ...{ cwd: root, timeout_ms: TIMEOUT_MS, settings: AS_IT_IS },
+    instead: { git_dir, work_tree: root, index_file },
+  };
+  const stdin = paths.map((path) => `:(top,literal)${path}\0`).join('');
+  const add = ['add', '--force', '--sparse', '--pathspec-from-file=-', '--pathspec-file-nul'];
+  await gitOutput(`save the ignored files of ${root}`, add, { ...options, stdin });
+  await takeExactBytes(options);
+  return writeTree(options);
 }
 
 type Place = GitOptions & { instead: { git_dir: string; work_tree: string; index_file: string } };

@@ -1,14 +1,15 @@
 import { isAbsolute } from 'node:path';
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
-import { type WorkFacts, workFacts } from './facts.ts';
+import { moveAside, removeTree } from '../sys/discard.ts';
+import { factsAt, type WorkFacts } from './facts.ts';
+import { gitPatiently, isContention, MAX_ATTEMPTS, pause } from './patient.ts';
 import { COMMIT_ID, openRepository, type Repository, realDirectory, resolveCommit } from './repository.ts';
-import { type GitOptions, type GitResult, git, gitFailed, gitOutput } from './run.ts';
+import { type GitResult, git, gitFailed, gitOutput } from './run.ts';
+import { submoduleWork } from './submodule-work.ts';
 
 /** A large checkout is slow; a stuck one must still end. */
 const CHECKOUT_TIMEOUT_MS = 600_000;
-const MAX_ATTEMPTS = 8;
-const FIRST_DELAY_MS = 20;
 
 interface NewWorktree {
   repo_root: string;
@@ -98,23 +99,6 @@ function branchExists(branch: string): AppError {
   });
 }
 
-/** Doubles, give or take a half, so that those who collided once do not do it again. Milliseconds. */
-function pause(attempt: number): number {
-  return FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
-}
-
-/** What another git process causes; the last one by reading a worktree that is just being made. */
-const CONTENTION = [
-  /could not lock/i,
-  /cannot lock ref/i,
-  /unable to create '.*\.lock'/is,
-  /failed to read .*worktrees\/[^/]*\/commondir/s,
-];
-
-function isContention({ stderr }: GitResult): boolean {
-  return CONTENTION.some((pattern) => pattern.test(stderr));
-}
-
 function judgeAddFailure({ path, branch }: NewWorktree, result: GitResult): AppError | 'contention' | 'stale_entry' {
   const { stderr } = result;
   if (/a branch named .* already exists|reference already exists|exists; cannot create/s.test(stderr)) {
@@ -139,15 +123,6 @@ async function dropNewBranch({ repo_root, branch, base_commit, clock }: NewWorkt
   if (deleted.code !== 0) throw gitFailed(`take back the branch ${branch}`, deleted);
 }
 
-/** Git, again while somebody else is in the way, at most 8 times. For commands that do all or nothing. */
-async function gitPatiently(args: string[], options: GitOptions, clock: Clock): Promise<GitResult> {
-  for (let attempt = 1; ; attempt += 1) {
-    const result = await git(args, options);
-    if (result.code === 0 || attempt === MAX_ATTEMPTS || !isContention(result)) return result;
-    await clock.sleep(pause(attempt));
-  }
-}
-
 interface OldWorktree {
   repo_root: string;
   path: string;
@@ -159,7 +134,7 @@ interface OldWorktree {
  * A directory somebody has deleted already is only forgotten.
  * Errors: `refused` / `worktree_dirty` (changes, an operation in progress, commits that no branch or tag holds),
  * `worktree_foreign` (the directory does not belong to `repo_root`, or is its main worktree); `not_found` /
- * `worktree_not_found`, `repository_not_found`; `failed` / `git_failed` (locked, submodules).
+ * `worktree_not_found`, `repository_not_found`; `failed` / `git_failed` (locked).
  */
 export async function removeCleanWorktree({ repo_root, path, clock }: OldWorktree): Promise<void> {
   const repository = await openRepository(repo_root);
@@ -174,7 +149,19 @@ export async function removeCleanWorktree({ repo_root, path, clock }: OldWorktre
     throw new AppError('not_found', 'worktree_not_found', `${repo_root} has no worktree ${path}`);
   }
   if (/contains modified or untracked files/.test(result.stderr)) throw dirty(path, ['files changed just now']);
-  throw gitFailed(`remove the worktree ${path}`, result);
+  if (real === null || !/containing submodules/.test(result.stderr))
+    throw gitFailed(`remove the worktree ${path}`, result);
+  await removeWithSubmodules(repository, real, clock);
+}
+
+/** Git itself never removes one with submodules in it, whatever they hold. */
+async function removeWithSubmodules(repository: Repository, path: string, clock: Clock): Promise<void> {
+  const { loss } = await submoduleWork(await openRepository(path));
+  if (loss !== null) throw dirty(path, [loss]);
+  const aside = moveAside(path);
+  if (aside !== null) removeTree(aside);
+  const result = await gitPatiently(['worktree', 'remove', '--', path], { cwd: repository.root }, clock);
+  if (result.code !== 0) throw gitFailed(`forget the worktree ${path}`, result);
 }
 
 async function checkRemovable(repository: Repository, path: string): Promise<void> {
@@ -185,7 +172,7 @@ async function checkRemovable(repository: Repository, path: string): Promise<voi
       data: { root: found.root, common_dir: found.common_dir },
     });
   }
-  const facts = await workFacts(path, null);
+  const facts = await factsAt(found, null);
   if (facts === null) return;
   const reasons = [...unsavedWork(facts), ...((await holdsLoneCommits(path, facts)) ? ['commits on no branch'] : [])];
   if (reasons.length > 0) throw dirty(path, reasons);

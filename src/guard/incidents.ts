@@ -9,6 +9,7 @@ import { type Imported, importActivity } from '../store/activity-import.ts';
 import { resolveIncident } from '../store/incident-end.ts';
 import { listIncidents } from '../store/incident-list.ts';
 import { getSession } from '../store/session.ts';
+import { realNames } from '../sys/real-name.ts';
 
 const MAX_WORDS = 4_096;
 
@@ -116,7 +117,7 @@ export async function importEvents(deps: Deps, caller: Caller, text: string): Pr
   };
   let events: ToolEvent[] = [];
   const flush = async () => {
-    const done = await importActivity(deps.store, events);
+    const done = await importActivity(deps.store, events, realNames());
     for (const key of ['imported', 'files', 'duplicates', 'unknown_sessions', 'without_files'] as const)
       counts[key] += done[key];
     events = [];

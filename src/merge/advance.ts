@@ -2,17 +2,21 @@ import { advanceBranch, branchHead, checkoutsOf, forwardCheckout } from '../git/
 import { dirtyChanges } from '../git/patch.ts';
 import { AppError } from '../model/error.ts';
 import { quoted } from '../model/shell.ts';
+import { refuseUsedTarget } from './in-use.ts';
 import type { Run } from './run.ts';
 
-type Place = Pick<Run, 'deps' | 'repo_root' | 'target'>;
+type Place = Pick<Run, 'deps' | 'repo_root' | 'target' | 'by'>;
 
 /**
  * Refuses what would be refused at the end anyway, before anything is built or a gate runs for half an hour: a checkout
- * of the target that has changes. Throws `target_checkout_dirty`, `target_checked_out_twice` (3).
+ * of the target that has changes, or that somebody works in. Throws `target_checkout_dirty`, `target_in_use`,
+ * `target_checked_out_twice` (3).
  */
-export async function checkTarget({ repo_root, target }: Place): Promise<void> {
+export async function checkTarget(place: Place): Promise<void> {
+  const { repo_root, target } = place;
   const path = await checkoutOfTarget(repo_root, target);
   if (path === null) return;
+  await refuseUsedTarget(place, path);
   const changed = (await dirtyChanges(path)).filter((change) => change.action !== 'create');
   if (changed.length > 0) {
     throw dirty(
@@ -38,22 +42,16 @@ async function checkoutOfTarget(repo_root: string, target: string): Promise<stri
 /**
  * Moves the target from one commit to another, only if it still is at the first: `moved` when it is not, and then nothing
  * was touched. A checkout of the target follows, only when it is clean, and only forward.
- * Throws `target_checkout_dirty`, `target_checkout_busy` (3); errors of `advanceBranch`.
+ * Throws `target_checkout_dirty`, `target_checkout_busy`, `target_in_use` (3); errors of `advanceBranch`.
  */
 export async function advanceTarget(place: Place, from: string, to: string): Promise<'advanced' | 'moved'> {
   const { deps, repo_root, target } = place;
   const path = await checkoutOfTarget(repo_root, target);
   if (path === null) return advanceBranch({ repo_root, branch: target, from, to, clock: deps.clock });
+  await refuseUsedTarget(place, path);
   const done = await forwardCheckout({ path, branch: target, from, to });
   if (done === 'forwarded') return 'advanced';
-  if (done === 'dirty') {
-    const changed = await dirtyChanges(path);
-    throw dirty(
-      target,
-      path,
-      changed.map((change) => change.path),
-    );
-  }
+  if (typeof done === 'object') throw dirty(target, path, done.in_the_way);
   if (done === 'moved' && (await branchHead(repo_root, target)) !== from) return 'moved';
   throw new AppError('refused', 'target_checkout_busy', `somebody is at work in ${path}, which is on ${target}`, {
     hint: 'A rebase, a merge or another git command is under way there; finish it and merge again.',

@@ -1,13 +1,13 @@
+import { lookAtWorktree } from '../git/look.ts';
 import { mergeBases } from '../git/merge-base.ts';
 import { predictMerge } from '../git/merge-tree.ts';
 import { diffPreview } from '../git/patch.ts';
+import { type RawChange, rawChanges } from '../git/raw-changes.ts';
 import { AppError } from '../model/error.ts';
 import type { MergeRow } from '../model/merge.ts';
 import type { Candidate, PairConflict } from '../model/merge-queue.ts';
 import { isTerminal, type SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
-import { type RawChange, rawChanges } from './changes.ts';
-import { lookAtWorktree } from './look.ts';
 
 /** Lines of a preview: of what stands against the base, and of each of two branches (E-160). */
 const BASE_PREVIEW = 18;
@@ -36,8 +36,10 @@ export interface Ground {
   repo_root: string;
   target: string;
   target_head: string;
-  /** Only completed sessions are taken. */
+  /** Only completed sessions are taken, and ended ones whose branch is ready as it is. */
   require_completed: boolean;
+  /** Commits that were marked as ready to be merged, by branch (HC-29). */
+  ready: ReadonlyMap<string, string>;
   /** How the newest attempt of a session ended that was not merged. */
   failures: ReadonlyMap<string, MergeRow>;
   /** Why a session is not tried (again) in this call, by `tryKey`. */
@@ -158,6 +160,7 @@ function holdOf(
     if (health === 'conflicted') return { hold: 'conflict', why: `${last.reason} on this state` };
   }
   if (!ground.require_completed || row.state === 'completed' || !isTerminal(row.state)) return null;
+  if (row.branch !== null && ground.ready.get(row.branch) === head) return null;
   return {
     hold: 'policy',
     why: `session is ${row.state}, not completed; take it by name: drover merge ${quoted(row.name)}`,

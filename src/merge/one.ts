@@ -1,12 +1,15 @@
+import { isAncestor } from '../git/branch.ts';
 import { AppError } from '../model/error.ts';
 import type { SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
 import type { Deps } from '../session/deps.ts';
+import { mergedInto } from '../store/merge.ts';
 import { getSession } from '../store/session.ts';
 import { checkTarget } from './advance.ts';
 import { mergeBatch } from './attempt.ts';
 import { targetHead } from './build.ts';
 import { type Known, readFacts } from './facts.ts';
+import { AT_ONCE, type Patience } from './lock.ts';
 import { hasHead } from './process.ts';
 import { rebaseEntry } from './rebase.ts';
 import { type EntryOutcome, outcomeOf, type Run } from './run.ts';
@@ -17,6 +20,8 @@ export interface OneRequest {
   /** null: the branch its work is meant for. */
   into: string | null;
   is_clean: boolean;
+  /** Else it is refused at once while somebody merges into the target. */
+  patience?: Patience;
   dry_run: boolean;
   by: string;
   signal: AbortSignal;
@@ -40,7 +45,11 @@ export async function mergeSession(deps: Deps, request: OneRequest): Promise<Ent
   return withTarget(wanted, async (run) => {
     const settled = run.outcomes.find(({ session_id }) => session_id === row.id);
     if (settled !== undefined) return settled;
-    const known = checkReady(await factsNow(run, (await getSession(deps.store, row.id)) ?? row));
+    const now = (await getSession(deps.store, row.id)) ?? row;
+    const met = await mergedMeanwhile(run, now);
+    if (met !== null) return met;
+    checkEnded(now, 'merge');
+    const known = checkReady(await factsNow(run, now));
     await checkTarget(run);
     await mergeBatch(run, [known]);
     const outcome = run.outcomes.find(({ session_id }) => session_id === row.id);
@@ -61,13 +70,27 @@ export async function rebaseSession(
   const { row } = request;
   checkEnded(row, 'rebase');
   return withTarget(wantedOf(deps, { ...request, is_clean: false }), async (run) => {
-    const known = await factsNow(run, (await getSession(deps.store, row.id)) ?? row);
+    const now = (await getSession(deps.store, row.id)) ?? row;
+    checkEnded(now, 'rebase');
+    const known = await factsNow(run, now);
     if (!hasHead(known)) throw new Error('facts without a head');
     if (known.candidate.dirty) throw dirty(known);
     const done = await rebaseEntry(run, known, await targetHead(run.repo_root, run.target));
     if (done === 'conflict') throw rebaseFailed(run, known);
     return { ...outcomeOf(known, 'rebased'), already_up_to_date: done === 'up_to_date' };
   });
+}
+
+/** Whoever had the lock before may have merged it, and taken its worktree away: then there is nothing left to do. */
+async function mergedMeanwhile(run: Run, row: SessionRow): Promise<EntryOutcome | null> {
+  if (row.worktree_path !== null || row.ended_at === null) return null;
+  const attempt = await mergedInto(run.deps.store, row.id, run.target);
+  const commit = attempt?.merged_commit ?? null;
+  // It may have been at work again since.
+  if (attempt === null || commit === null || (attempt.ended_at ?? 0) < row.ended_at) return null;
+  if (!(await isAncestor(run.repo_root, commit, await targetHead(run.repo_root, run.target)))) return null;
+  const more = { merged_commit: commit, cleaned_worktree: true };
+  return outcomeOf({ row, target: run.target, head: attempt.head }, 'up_to_date', more);
 }
 
 /** E-152, E-154. */
@@ -88,19 +111,23 @@ function checkEnded(row: SessionRow, verb: 'merge' | 'rebase'): void {
   if (row.worktree_path !== null && row.branch !== null) return;
   const merged = row.merged_commit === null ? null : `Its work is merged, as ${row.merged_commit}.`;
   throw new AppError('refused', 'no_worktree', `Session ${row.id} has no attached worktree`, {
-    hint: merged ?? (row.branch === null ? 'It worked in the checkout itself.' : `Its branch was ${row.branch}.`),
+    hint:
+      merged ??
+      (row.branch === null
+        ? 'It worked in the checkout itself.'
+        : `Its branch was ${row.branch}; if it is still there: git -C ${quoted(row.repo_root)} merge ${quoted(row.branch)}`),
     preserved: 'nothing was changed',
   });
 }
 
 function wantedOf(deps: Deps, request: Omit<OneRequest, 'dry_run'>): Wanted {
-  const { row, into, is_clean, by, signal } = request;
-  return { deps, repo_root: row.repo_root, target: targetOf(row, into), by, is_clean, signal };
+  const { row, into, is_clean, patience = AT_ONCE, by, signal } = request;
+  return { deps, repo_root: row.repo_root, target: targetOf(row, into), by, is_clean, patience, signal };
 }
 
 async function factsNow({ repo_root, target }: Pick<Run, 'repo_root' | 'target'>, row: SessionRow): Promise<Known> {
   const target_head = await targetHead(repo_root, target);
-  const open = { require_completed: false, failures: new Map(), passed_over: new Map() };
+  const open = { require_completed: false, ready: new Map(), failures: new Map(), passed_over: new Map() };
   return readFacts(row, { repo_root, target, target_head, ...open });
 }
 

@@ -1,4 +1,4 @@
-import { git, gitFailed } from '../git/run.ts';
+import type { MergeShape } from '../git/merge-shape.ts';
 import type { Known } from './facts.ts';
 
 /** One claimed attempt. */
@@ -28,15 +28,6 @@ export function messageFor({ known }: Claimed): string {
   return `Merge branch '${row.branch}' into ${target}\n\n${task}\n\nDrover-Session: ${row.id}\n`;
 }
 
-/**
- * Which of these merge commits is the first that does not have the tree of git's merge and exactly its two parents; their
- * number when all are right. One process. Errors: those of `gitFailed`.
- */
-export async function firstWrong(repo_root: string, pieces: readonly Piece[]): Promise<number> {
-  const args = ['log', '--no-walk=unsorted', '--format=%H %T %P', '--end-of-options', ...pieces.map((p) => p.commit)];
-  const result = await git(args, { cwd: repo_root });
-  if (result.code !== 0) throw gitFailed('read the merge commits', result);
-  const lines = new Set(result.stdout.split('\n'));
-  const at = pieces.findIndex(({ commit, tree, ours, claim }) => !lines.has(`${commit} ${tree} ${ours} ${claim.head}`));
-  return at < 0 ? pieces.length : at;
+export function shapeOf({ commit, tree, ours, claim }: Piece): MergeShape {
+  return { commit, tree, ours, theirs: claim.head };
 }

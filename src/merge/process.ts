@@ -1,7 +1,8 @@
 import { AppError } from '../model/error.ts';
 import { canAutoRebase } from '../model/merge-queue.ts';
 import type { SessionRow } from '../model/session.ts';
-import { lastFailures } from '../store/merge.ts';
+import { lastFailures, readyCommits } from '../store/merge.ts';
+import { getSession } from '../store/session.ts';
 import { checkTarget } from './advance.ts';
 import { mergeBatch } from './attempt.ts';
 import { type Compared, lookAtQueue, type Queue, targetHead } from './build.ts';
@@ -31,14 +32,19 @@ export async function lookNow(
 ): Promise<Queue> {
   const { deps, repo_root, target, passed_over } = run;
   const { require_completed } = selection;
-  const [rows, failures] = await Promise.all([selection.rows(), lastFailures(deps.store, repo_root)]);
+  const [rows, failures, ready] = await Promise.all([
+    selection.rows(),
+    lastFailures(deps.store, repo_root),
+    readyCommits(deps.store, repo_root, target),
+  ]);
   const target_head = await targetHead(repo_root, target);
-  return lookAtQueue(rows, { repo_root, target, target_head, require_completed, failures, passed_over }, compared);
+  const ground = { repo_root, target, target_head, require_completed, ready, failures, passed_over };
+  return lookAtQueue(rows, ground, compared);
 }
 
 /**
- * Works the queue of one target off (E-155, E-162): merge all that are ready; if any went in, look again; else rebase one
- * that only conflicts with the target; if that helped, look again; else that is all.
+ * Works the queue of one target off (E-155, E-162): merge all that are ready; if any went in, look again; else rebase
+ * those that only conflict with the target, one by one; if that helped, look again; else that is all.
  */
 export async function processTarget(run: Run, selection: Selection): Promise<Processed> {
   const compared: Compared = new Map();
@@ -49,7 +55,7 @@ export async function processTarget(run: Run, selection: Selection): Promise<Pro
       if (hasMoved) queue = await lookNow(run, selection, compared);
       break;
     }
-    if (!hasMoved && !(await rebaseOne(run, queue))) break;
+    if (!hasMoved && !(await rebaseBlocked(run, selection, queue))) break;
     queue = await lookNow(run, selection, compared);
   }
   return { outcomes: run.outcomes, entries: queue.entries, known: queue.known };
@@ -80,7 +86,26 @@ function interrupted({ outcomes }: Run): AppError {
   });
 }
 
-/** True when one was tried: rebased, or found that it cannot be. */
+/**
+ * Rebases and merges, one after the other, those that only conflicted with the target when all were looked at. Each is
+ * looked at alone: a look at everything after every step would ask git as often as there are pairs of entries. Nothing is
+ * ready at this point, so that nobody is overtaken. True when something has changed.
+ */
+async function rebaseBlocked(run: Run, selection: Selection, queue: Queue): Promise<boolean> {
+  let hasChanged = false;
+  for (const { session_id } of queue.entries.filter(canAutoRebase)) {
+    if (run.signal.aborted) throw interrupted(run);
+    const rows = async () => [await getSession(run.deps.store, session_id)].filter((row) => row !== null);
+    const look = () => lookNow(run, { ...selection, rows }, new Map());
+    const before = await look();
+    const isRebased = await rebaseOne(run, before);
+    const hasMoved = await mergeReady(run, isRebased ? await look() : before);
+    hasChanged ||= isRebased || hasMoved;
+  }
+  return hasChanged;
+}
+
+/** True when it was tried: rebased, or found that it cannot be. */
 async function rebaseOne(run: Run, queue: Queue): Promise<boolean> {
   const entry = queue.entries.find(canAutoRebase);
   const known = entry === undefined ? undefined : queue.known.get(entry.session_id);

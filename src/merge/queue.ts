@@ -2,13 +2,14 @@ import { AppError } from '../model/error.ts';
 import { buildQueue } from '../model/merge-queue.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
-import { mergeCandidates } from '../store/merge.ts';
 import { checkTarget } from './advance.ts';
+import { type Ahead, aheadAgain, candidatesFor } from './candidates.ts';
 import { unknowable } from './facts.ts';
+import { AT_ONCE, type Patience } from './lock.ts';
 import { lookNow, processTarget } from './process.ts';
 import { type QueueReport, reportOf } from './report.ts';
 import type { Processed, Refusal } from './run.ts';
-import { refuseUntrusted, targetOf, withTarget } from './target.ts';
+import { reconcileOthers, refuseUntrusted, targetOf, withTarget } from './target.ts';
 
 export interface QueueRequest {
   repo_root: string;
@@ -17,6 +18,8 @@ export interface QueueRequest {
   /** Also sessions that ended without being completed; null: as configured. */
   all_ended: boolean | null;
   is_clean: boolean;
+  /** For each target; else one that somebody merges into is refused at once. */
+  patience?: Patience;
   dry_run: boolean;
   by: string;
   signal: AbortSignal;
@@ -34,7 +37,8 @@ export async function mergeQueue(deps: Deps, request: QueueRequest): Promise<Que
   const require_completed = request.all_ended === null ? config.merge.require_completed : !request.all_ended;
   const targets = new Map<string, SessionRow[]>();
   const astray: Processed[] = [];
-  for (const row of await mergeCandidates(deps.store, repo_root)) {
+  const ahead = await aheadAgain(deps, request);
+  for (const row of await candidatesFor(deps, request, ahead)) {
     const target = targetFor(row, request.into);
     if (typeof target === 'string') targets.set(target, [...(targets.get(target) ?? []), row]);
     else astray.push(unplaced(row, target));
@@ -43,12 +47,16 @@ export async function mergeQueue(deps: Deps, request: QueueRequest): Promise<Que
   const refusals: Refusal[] = [];
   for (const [target, rows] of targets) {
     try {
-      if (request.dry_run) await lookOnly(deps, request, { target, require_completed }, done);
-      else await workOn(deps, request, { target, require_completed }, done);
+      if (request.dry_run) await lookOnly(deps, request, { target, require_completed, ahead }, done);
+      else await workOn(deps, request, { target, require_completed, ahead }, done);
     } catch (error) {
       if (!(error instanceof AppError) || error.kind !== 'refused') throw error;
       refusals.push({ target, session_ids: rows.map(({ id }) => id), error });
     }
+  }
+  // What a dead merge left of work that is no candidate any more.
+  if (!request.dry_run && targets.size === 0) {
+    await reconcileOthers({ deps, repo_root, target: null, by: request.by, is_clean: false, signal: request.signal });
   }
   const [refusal] = refusals;
   if (refusal !== undefined && targets.size === 1 && done.length === 0) throw refusal.error;
@@ -58,27 +66,29 @@ export async function mergeQueue(deps: Deps, request: QueueRequest): Promise<Que
 interface Part {
   target: string;
   require_completed: boolean;
+  ahead: Ahead;
 }
 
-function rowsFor(deps: Deps, { repo_root, into }: QueueRequest, target: string): () => Promise<SessionRow[]> {
-  return async () => (await mergeCandidates(deps.store, repo_root)).filter((row) => targetFor(row, into) === target);
+function rowsFor(deps: Deps, request: QueueRequest, { target, ahead }: Part): () => Promise<SessionRow[]> {
+  return async () =>
+    (await candidatesFor(deps, request, ahead)).filter((row) => targetFor(row, request.into) === target);
 }
 
 /** The queue as it is, and what would be refused. */
 async function lookOnly(deps: Deps, request: QueueRequest, part: Part, done: Processed[]): Promise<void> {
   const { target, require_completed } = part;
-  const place = { deps, repo_root: request.repo_root, target };
-  const selection = { rows: rowsFor(deps, request, target), require_completed };
+  const place = { deps, repo_root: request.repo_root, target, by: request.by };
+  const selection = { rows: rowsFor(deps, request, part), require_completed };
   const { entries, known } = await lookNow({ ...place, passed_over: new Map() }, selection, new Map());
   done.push({ outcomes: [], entries, known });
   if (entries.some((entry) => entry.ready_to_merge)) await checkTarget(place);
 }
 
 async function workOn(deps: Deps, request: QueueRequest, part: Part, done: Processed[]): Promise<void> {
-  const { repo_root, is_clean, by, signal } = request;
+  const { repo_root, is_clean, patience = AT_ONCE, by, signal } = request;
   const { target, require_completed } = part;
-  const rows = rowsFor(deps, request, target);
-  await withTarget({ deps, repo_root, target, by, is_clean, signal }, async (run) => {
+  const rows = rowsFor(deps, request, part);
+  await withTarget({ deps, repo_root, target, by, is_clean, patience, signal }, async (run) => {
     try {
       done.push(await processTarget(run, { rows, require_completed, is_single_pass: !is_clean }));
     } catch (error) {

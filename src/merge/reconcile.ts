@@ -4,7 +4,7 @@ import { AppError } from '../model/error.ts';
 import type { MergeRow } from '../model/merge.ts';
 import { openMerges, settleFailed, settleMerged } from '../store/merge.ts';
 import { getSession } from '../store/session.ts';
-import { undoRebase } from './rebase.ts';
+import { reconcileRebase } from './reconcile-rebase.ts';
 import { outcomeOf, type Run } from './run.ts';
 import { tidyUp } from './tidy-up.ts';
 import { sweepTrial } from './trial.ts';
@@ -12,7 +12,7 @@ import { sweepTrial } from './trial.ts';
 /**
  * Ends what an earlier merge into this target left under way when it died: the target is locked, so nobody is at it. An
  * attempt whose commit is in the target took place and is settled as merged, with all that belongs to it; any other one
- * moved nothing and is `interrupted`. Trials are taken away, their processes first.
+ * moved nothing and is `interrupted`. Rebases are finished or taken back. Trials are taken away, their processes first.
  */
 export async function reconcile(run: Run): Promise<void> {
   const { deps, repo_root, target } = run;
@@ -21,6 +21,10 @@ export async function reconcile(run: Run): Promise<void> {
   if (open.length === 0) return;
   const head = await branchHead(repo_root, target);
   for (const row of open) {
+    if (row.reason === 'rebase') {
+      await reconcileRebase(run, row);
+      continue;
+    }
     const commit = head === null ? null : await arrivedAs(repo_root, row, head);
     if (commit === null) await settleInterrupted(run, row);
     else await settleArrived(run, row, commit);
@@ -29,7 +33,6 @@ export async function reconcile(run: Run): Promise<void> {
 
 /** The commit of the target that has the work; null when it has not. */
 async function arrivedAs(repo_root: string, row: MergeRow, head: string): Promise<string | null> {
-  if (row.reason === 'rebase') return null;
   if (row.merged_commit !== null && (await isIn(repo_root, row.merged_commit, head))) return row.merged_commit;
   return (await isIn(repo_root, row.head, head)) ? head : null;
 }
@@ -45,10 +48,6 @@ async function isIn(repo_root: string, commit: string, head: string): Promise<bo
 }
 
 async function settleInterrupted({ deps }: Run, row: MergeRow): Promise<void> {
-  const session = await getSession(deps.store, row.session_id);
-  if (row.reason === 'rebase' && session?.worktree_path && session.ended_at !== null) {
-    await undoRebase(session.worktree_path);
-  }
   const attempt = { seq: row.seq, outcome: 'failed' as const, reason: 'interrupted', output: null, mail: null };
   await settleFailed(deps.store, { attempts: [attempt], now: deps.clock.now() });
 }
@@ -66,7 +65,7 @@ async function settleArrived(run: Run, row: MergeRow, commit: string): Promise<v
   const session = await getSession(deps.store, row.session_id);
   if (session === null) return;
   const path = session.worktree_path;
-  const tidied = run.is_clean && path !== null ? await tidyUp(deps, { row: session, path }) : {};
+  const tidied = run.is_clean && path !== null ? await tidyUp(deps, { row: session, path, target }) : {};
   const more = { merged_commit: commit, missing: lines, missing_truncated: truncated, ...tidied };
   run.outcomes.push(outcomeOf({ row: session, target, head: row.head }, outcome, more));
 }

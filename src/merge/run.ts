@@ -19,6 +19,8 @@ export interface EntryOutcome {
   cleaned_worktree: boolean;
   /** Why worktree or branch are still there although the work is in; null when they are gone or were to stay. */
   kept: string | null;
+  /** What git ignores and went with the worktree, in words; null when there was nothing. */
+  ignored: string | null;
   /** Paths. */
   conflicts: string[];
   reason: string | null;
@@ -63,7 +65,15 @@ export function outcomeOf(
 ): EntryOutcome {
   return {
     ...{ session_id: row.id, name: row.name, branch: row.branch ?? '', base_branch: target, outcome, head },
-    ...{ merged_commit: null, cleaned_worktree: false, kept: null, conflicts: [], reason: null, output: null },
+    ...{
+      merged_commit: null,
+      cleaned_worktree: false,
+      kept: null,
+      ignored: null,
+      conflicts: [],
+      reason: null,
+      output: null,
+    },
     ...{ missing: [], missing_truncated: false },
     ...more,
   };

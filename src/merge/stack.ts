@@ -1,7 +1,8 @@
 import { commitMerge, type MissingLine, missingLines } from '../git/merge-commit.ts';
+import { firstWrong } from '../git/merge-shape.ts';
 import { predictMerge } from '../git/merge-tree.ts';
 import { AppError } from '../model/error.ts';
-import { type Claimed, firstWrong, messageFor, type Piece } from './piece.ts';
+import { type Claimed, messageFor, type Piece, shapeOf } from './piece.ts';
 import { plainStack } from './plain-stack.ts';
 import { sideBySide } from './side-by-side.ts';
 
@@ -69,7 +70,7 @@ async function stackOne(
 export async function verifyStack(repo_root: string, pieces: readonly Piece[]): Promise<void> {
   const merged = pieces.filter(({ tree }) => tree !== null);
   if (merged.length === 0) return;
-  const wrong = merged[await firstWrong(repo_root, merged)];
+  const wrong = merged[await firstWrong(repo_root, merged.map(shapeOf))];
   if (wrong !== undefined) throw differs(wrong);
   // Plain ones were written without asking git, and asked about since.
   const asked = merged.filter(({ is_plain }) => !is_plain);

@@ -1,11 +1,12 @@
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
+import { mergeLockPath } from '../model/merge-place.ts';
 import type { SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
 import type { Deps } from '../session/deps.ts';
 import { openMerges } from '../store/merge.ts';
 import { acquirePidLock, type PidLock } from '../sys/lock.ts';
-import { lockTarget, mergeLockPath } from './lock.ts';
+import { AT_ONCE, awaitTarget, type Patience } from './lock.ts';
 import { reconcile } from './reconcile.ts';
 import type { Run } from './run.ts';
 
@@ -16,6 +17,7 @@ export interface Wanted {
   /** Name of the caller. */
   by: string;
   is_clean: boolean;
+  patience?: Patience;
   signal: AbortSignal;
 }
 
@@ -38,14 +40,14 @@ export function refuseUntrusted(config: Config, repo_root: string): void {
  * Throws `merge_running`, `repository_untrusted` (3).
  */
 export async function withTarget<T>(wanted: Wanted, work: (run: Run) => Promise<T>): Promise<T> {
-  const { deps, repo_root, target } = wanted;
+  const { deps, repo_root, target, patience = AT_ONCE, signal } = wanted;
   const config = await deps.config_for(repo_root);
   refuseUntrusted(config, repo_root);
-  const lock = lockTarget(deps.home, repo_root, target);
+  const lock = await awaitTarget({ home: deps.home, repo_root, target }, { ...patience, clock: deps.clock, signal });
   try {
     const run = runOf(wanted, config, lock);
     await reconcile(run);
-    await reconcileOthers(wanted, config);
+    await reconcileOthers(wanted);
     return await work(run);
   } finally {
     lock.release();
@@ -53,8 +55,9 @@ export async function withTarget<T>(wanted: Wanted, work: (run: Run) => Promise<
 }
 
 /** What dead merges into other targets left would keep their sessions from being merged into this one. */
-async function reconcileOthers(wanted: Wanted, config: Config): Promise<void> {
+export async function reconcileOthers(wanted: Omit<Wanted, 'target'> & { target: string | null }): Promise<void> {
   const { deps, repo_root, target } = wanted;
+  const config = await deps.config_for(repo_root);
   const open = await openMerges(deps.store, repo_root);
   for (const other of new Set(open.map((row) => row.target))) {
     if (other === target) continue;

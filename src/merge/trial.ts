@@ -1,24 +1,18 @@
 import { addScratch, removeScratch } from '../git/scratch.ts';
 import { AppError } from '../model/error.ts';
-import { homePaths } from '../model/home.ts';
-import { newSecret } from '../model/id.ts';
+import { mergeTrialDir } from '../model/merge-place.ts';
 import { endProcesses, type GateVerdict, runGates } from '../session/gate.ts';
+import { newCommandMarker } from '../session/identity.ts';
 import { isDirectory } from '../sys/directory.ts';
 import { removeTree } from '../sys/discard.ts';
 import { privateDir, writePrivate } from '../sys/files.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
-import { mergeLockPath } from './lock.ts';
 import type { Piece } from './piece.ts';
 import type { Run } from './run.ts';
 
 /** Where the results for one target are tried; nobody else is in it, because the target is locked. */
 function placeOf({ deps, repo_root, target }: Pick<Run, 'deps' | 'repo_root' | 'target'>) {
-  const name =
-    mergeLockPath('', repo_root, target)
-      .split('/')
-      .at(-1)
-      ?.replace(/\.lock$/, '') ?? '';
-  const dir = `${homePaths.merges(deps.home)}/${name}`;
+  const dir = mergeTrialDir(deps.home, repo_root, target);
   return { dir, tree: `${dir}/tree`, log: `${dir}/gate.log`, marker: `${dir}/marker` };
 }
 
@@ -38,7 +32,7 @@ async function tryOnce(run: Run, commit: string): Promise<GateVerdict> {
   const { deps, repo_root, gate, signal } = run;
   await sweepTrial(run);
   privateDir(place.dir);
-  const marker = newSecret();
+  const marker = await newCommandMarker(deps, 'gate');
   writePrivate(place.marker, marker);
   try {
     await addScratch({ repo_root, path: place.tree, commit, clock: deps.clock });

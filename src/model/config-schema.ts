@@ -75,7 +75,9 @@ const worktree = z
     by_default: z.boolean(),
     root: text,
     branch_prefix: text,
-    path: text.refine(isBelow, 'must be a relative path with {id} in it, without ".."'),
+    path: text
+      .refine(isBelow, 'must be a relative path with {id} in it, without ".."')
+      .refine((path) => !path.split('/').some(becomesGit), 'must not lead into a directory .git'),
     retention_ms: duration,
     hooks,
     hook_timeout_ms: duration.refine((ms) => ms > 0, 'must not be zero'),
@@ -315,6 +317,15 @@ function withoutPrograms(file: ConfigFile): ConfigFile {
 /** A relative path that stays below where it starts, and is another one for every session. */
 function isBelow(path: string): boolean {
   return !path.startsWith('/') && !path.split('/').includes('..') && path.includes('{id}');
+}
+
+/** What a hole is filled with never begins with a dot and is never empty. */
+function becomesGit(part: string): boolean {
+  const pattern = part
+    .split(/\{(?:project|name|id)\}/)
+    .map((text) => text.replace(/[^\w]/g, String.raw`\$&`))
+    .join('[^.].*');
+  return new RegExp(`^${pattern}$`, 'is').test('.git');
 }
 
 const LIMITS = ['max_live_sessions', 'max_worktrees', 'max_depth', 'max_children'] as const;

@@ -93,4 +93,6 @@ export interface ConflictEnforcementOutcome {
   created_incidents: number;
   resolved_incidents: number;
   paused_sessions: string[];
+  /** Of what was created, in order (E-133). */
+  summaries: string[];
 }

@@ -27,6 +27,17 @@ export interface FileActivityRow {
   at: number;
 }
 
+/** What a tool call is about to do to a file: no activity before its answer is there, or its turn over. */
+export interface OpenCallRow {
+  seq: number;
+  session_id: string;
+  turn: number;
+  event_id: string;
+  path: string;
+  action: FileAction;
+  at: number;
+}
+
 /** One row of `incidents` (E-137). At most one of a key is open. */
 export interface IncidentRow {
   id: string;

@@ -1,3 +1,4 @@
+import { foldersOf } from './path.ts';
 import { isTerminal, type SessionState } from './session.ts';
 
 /** What a merge into its base would meet (E-176): nothing of its own, work that goes in, or conflicts. */
@@ -104,7 +105,7 @@ export function pairsToCompare(ordered: readonly Candidate[]): [earlier: Candida
     ats.forEach((a, i) => {
       for (const b of ats.slice(i + 1)) note(a, b);
     });
-    for (const parent of parentsOf(path)) for (const a of users.get(parent) ?? []) for (const b of ats) note(a, b);
+    for (const parent of foldersOf(path)) for (const a of users.get(parent) ?? []) for (const b of ats) note(a, b);
   }
   return [...pairs]
     .map((key) => key.split(' ').map(Number) as [number, number])
@@ -113,11 +114,6 @@ export function pairsToCompare(ordered: readonly Candidate[]): [earlier: Candida
       const [earlier, later] = [mergeable[a], mergeable[b]];
       return earlier !== undefined && later !== undefined ? [[earlier, later] as [Candidate, Candidate]] : [];
     });
-}
-
-function parentsOf(path: string): string[] {
-  const parts = path.split('/');
-  return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join('/'));
 }
 
 /** Name of a pair in the `conflicts` of `buildQueue`. */

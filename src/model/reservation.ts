@@ -57,6 +57,14 @@ export interface ReservationRow {
   probe_confidence: number | null;
 }
 
+/** Where a line of work starts: ids of the commit and its tree, whole and short (HC-06). */
+export interface Anchor {
+  commit: string;
+  commit_short: string;
+  tree: string;
+  tree_short: string;
+}
+
 /** What an agent looked up, in order (H-18). */
 export interface ContextQueryRow {
   session_id: string;

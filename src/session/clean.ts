@@ -11,7 +11,7 @@ import { treeOf } from '../sys/tree.ts';
 import { liveHeld, readExit } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
 import { launcherOf } from './end.ts';
-import { judgeWorktree, type Removed, removeWorktree } from './worktree-clean.ts';
+import { type Ignored, judgeWorktree, type Removed, removeWorktree } from './worktree-clean.ts';
 
 export type CleanPart = 'session' | 'logs' | 'worktree' | 'branch' | 'state';
 
@@ -20,6 +20,8 @@ export interface Removal {
   part: CleanPart;
   /** Path, name of the branch, or the change of state. */
   what: string;
+  /** Of a worktree: what git ignores in it and went with it. */
+  ignored?: Ignored;
   bytes: number | null;
 }
 
@@ -190,10 +192,11 @@ async function cleanWorktree(
   const verdict = await judgeWorktree(deps, owned);
   if (verdict.why !== null) return void keep('worktree', path, verdict.why);
   const result: Removed = dry_run
-    ? { removed: true, branch: verdict.branch, branch_kept: null, saved: null }
+    ? { ...verdict, removed: true, saved: null, nested: [] }
     : await removeWorktree(deps, owned, verdict);
   if (!result.removed) return void keep('worktree', path, result.why);
-  remove('worktree', path);
+  const { ignored } = result;
+  done.removed.push({ part: 'worktree', what: path, bytes: null, ...(ignored.files > 0 ? { ignored } : {}) });
   if (result.branch !== null) remove('branch', result.branch);
-  if (result.branch_kept !== null) keep('branch', verdict.branch ?? '', result.branch_kept);
+  if (result.branch_kept !== null) keep('branch', row.branch ?? '', result.branch_kept);
 }

@@ -108,7 +108,7 @@ function cannotResume(id: string, row: SessionRow): AppError {
 
 /**
  * A new session that takes over the place, settings and conversation of one that ended. The old row stays as it is.
- * Throws `still_live`, `turn_still_ending`, `taken_over` (3), and `mail_*` (2) for its text.
+ * Throws `still_live`, `turn_still_ending`, `taken_over`, `live_owner` (3), and `mail_*` (2) for its text.
  */
 export async function recover(
   deps: Deps,
@@ -138,6 +138,7 @@ export async function recover(
     is_name_chosen: false,
     limits: { max_children: config.max_children },
     new_id: () => newId('agent'),
+    probe: ownerProbe(deps.clock.now()),
     now: deps.clock.now(),
   });
 }

@@ -20,7 +20,7 @@ export interface GateRun {
   timeout_ms: number;
   /** Absolute; written anew. What the commands print, standard output and error in the order they come. */
   log: string;
-  /** Secret of this run: its processes are known by it, also to whoever finds them after our death. */
+  /** Of `newCommandMarker`, the secret of this run: its processes are known by it, also to whoever finds them after our death. */
   marker: string;
   /** Ends the run early; it then counts as interrupted. */
   signal?: AbortSignal;
@@ -124,7 +124,7 @@ class Guard {
 
 /**
  * A shell inside of a gate is nobody's: without a token of its own it may read drover's state and change nothing, whoever
- * wrote the code that the gate runs.
+ * wrote the code that the gate runs. `callerOf` knows it by the marker; the session's name only says so at once.
  */
 function gateEnvironment(env: Record<string, string | undefined>, marker: string): Record<string, string> {
   return {

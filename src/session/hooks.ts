@@ -2,6 +2,7 @@ import { allowEnvironment, BASE_ENV_ALLOW } from '../harness/environment.ts';
 import type { Config, HookName } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
+import { MARKER_VARIABLE } from '../model/marker.ts';
 import type { SessionRow } from '../model/session.ts';
 import { recordEvent } from '../store/worktree.ts';
 import { isDirectory } from '../sys/directory.ts';
@@ -9,6 +10,7 @@ import { privateDir, writePrivate } from '../sys/files.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
 import { runProgram } from '../sys/run.ts';
 import type { Deps } from './deps.ts';
+import { newCommandMarker } from './identity.ts';
 
 /** Per stream; the rest of what a hook says is dropped. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
@@ -21,6 +23,8 @@ export interface HookRun {
   signal: string | null;
   timed_out: boolean;
   took_ms: number;
+  /** Processes that it had left behind, and that were ended. */
+  left_over: number;
   /** End of what it printed; all that is kept is in the session's directory. */
   output: string;
 }
@@ -31,8 +35,9 @@ const RECORDING =
 
 /**
  * Runs one of the shell commands that a person or a trusted repository hung on a worktree's life: through `/bin/sh -c`, in
- * the worktree, without a terminal, without the session's token and without any credential of a provider. When its time
- * is over its whole process tree is ended. Every run is an event of the session; the output is in
+ * the worktree, without a terminal, without the session's token and without any credential of a provider: like a gate, it
+ * may look at drover's state and change nothing. When its time is over its whole process tree is ended; what outlives it
+ * is ended as well, wherever it has gone, and counted. Every run is an event of the session; the output is in
  * `sessions/<id>/hooks/<hook>.log`. Null: there is no such hook, or no directory to run it in.
  * Throws `repository_untrusted` (3). A failure is a result: what follows from it is the caller's to say.
  */
@@ -48,12 +53,14 @@ export async function runHook(
   const command = config.worktree.hooks[hook];
   if (command === null || !isDirectory(path)) return null;
   const dir = privateDir(hooksDir(deps, session.id));
+  const marker = await newCommandMarker(deps, 'hook');
   const start = deps.clock.monotonic();
   const args =
     record === undefined ? [command] : [RECORDING, 'sh', command, record, recordPath(deps, session.id, hook)];
   const ran = await runProgram('/bin/sh', ['-c', ...args], {
     cwd: path,
-    env: hookEnvironment(deps, session, path),
+    env: { ...hookEnvironment(deps, session, path), [MARKER_VARIABLE]: marker },
+    marker,
     timeout_ms: config.worktree.hook_timeout_ms,
     max_output_bytes: MAX_OUTPUT_BYTES,
   });
@@ -65,6 +72,7 @@ export async function runHook(
     code: ran.code,
     signal: ran.signal,
     timed_out: ran.timed_out,
+    left_over: ran.left_over,
     took_ms: Math.round(deps.clock.monotonic() - start),
     output: said.trim().slice(-TAIL),
   };

@@ -1,9 +1,13 @@
+import { dirname } from 'node:path';
 import { AppError } from '../model/error.ts';
+import { newSecret } from '../model/id.ts';
 import { OPERATOR } from '../model/mail.ts';
-import { MARKER_VARIABLE } from '../model/marker.ts';
+import { type CommandKind, commandMarker, MARKER_VARIABLE, parseCommandMarker } from '../model/marker.ts';
 import type { SessionRow } from '../model/session.ts';
-import { sessionByMarker, sessionByToken } from '../store/session.ts';
+import { databaseFile, sessionByMarker, sessionByToken } from '../store/session.ts';
+import type { Store } from '../store/store.ts';
 import { inheritedValues } from '../sys/ancestry.ts';
+import { placeKey } from '../sys/directory.ts';
 import type { Deps } from './deps.ts';
 
 /** Tokens are kept hashed; only the session's own environment has the text. */
@@ -19,13 +23,15 @@ export interface Caller {
 
 /**
  * The caller is known by the token in its environment, never by what it says (ARCHITECTURE §6). Without one it is the
- * operator, unless it descends from a turn of this home that is in flight: dropping the token gains nothing. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
+ * operator, unless it descends from a turn of this home that is in flight, or from a gate or a hook of it: dropping the
+ * token gains nothing. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
  */
 export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Caller> {
   const token = deps.env.DROVER_TOKEN;
   if (!token) {
     if (deps.env.DROVER_SESSION_ID) throw tokenError('This shell belongs to a session but has no token.');
     for (const marker of inheritedValues(MARKER_VARIABLE)) {
+      await refuseCommand(deps.store, marker);
       const session = await sessionByMarker(deps.store, marker);
       if (session !== null)
         throw tokenError(`This process was started by the session ${session.name} and has no token.`);
@@ -35,6 +41,27 @@ export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Calle
   const session = await sessionByToken(deps.store, hashToken(token));
   if (session === null) throw tokenError('The session token is not valid (any more).');
   return { name: session.name, session };
+}
+
+/** For a gate or a hook that is about to run: proves its processes, and that no person speaks through them (`callerOf`). */
+export async function newCommandMarker({ store }: Pick<Deps, 'store'>, kind: CommandKind): Promise<string> {
+  return commandMarker(kind, await placeOf(store), newSecret());
+}
+
+/** Their code may come from a session's branch. Those of another home, as in a test of drover itself, are nothing to us. */
+async function refuseCommand(store: Store, marker: string): Promise<void> {
+  const command = parseCommandMarker(marker);
+  if (command === null || command.place !== (await placeOf(store))) return;
+  throw new AppError('refused', 'token_invalid', `This process was started by a ${command.kind}, and has no token.`, {
+    hint: 'Gates and hooks may look at the state of drover and change nothing. A person does it in a shell of their own.',
+    unsafe_condition: `the code that a ${command.kind} runs may come from a session`,
+    preserved: 'nothing was changed',
+  });
+}
+
+/** The same by whatever path the home is reached. */
+async function placeOf(store: Store): Promise<string> {
+  return placeKey(dirname(await databaseFile(store)));
 }
 
 function tokenError(message: string): AppError {

@@ -1,13 +1,23 @@
 import { workFacts } from '../git/facts.ts';
 import { worktreeHealth } from '../git/readiness.ts';
 import { resolveCommit } from '../git/repository.ts';
+import type { Rescued } from '../git/rescue.ts';
 import { AppError } from '../model/error.ts';
 import type { WorktreeRow } from '../model/merge.ts';
 import type { SessionRow } from '../model/session.ts';
+import { quoted } from '../model/shell.ts';
 import { endedOwners, type HeldSlot, heldSlots, slotCounts, slotQueue } from '../store/worktree.ts';
 import { isDirectory } from '../sys/directory.ts';
 import type { Deps } from './deps.ts';
-import { forceWorktree, judgeWorktree, type Removed, removeWorktree, type Saved } from './worktree-clean.ts';
+import {
+  forceWorktree,
+  type Ignored,
+  judgeWorktree,
+  type Owned,
+  planForce,
+  type Removed,
+  removeWorktree,
+} from './worktree-clean.ts';
 
 /** Why a worktree is left alone. `active`: its session lives. `retained`: it has not been over for long enough (E-150). */
 interface Kept {
@@ -26,8 +36,12 @@ interface Gone {
   branch: string | null;
   /** Why that stayed, or null. */
   branch_kept: string | null;
-  /** With `force`: where everything is. */
-  saved: Saved | null;
+  /** With `force`: where everything is; null also when nothing was done yet. */
+  saved: Rescued | null;
+  /** Ignored files that went, or would go, with it. */
+  ignored: Ignored;
+  /** Repositories inside it that went, or would go, whose history is elsewhere. */
+  nested: string[];
 }
 
 export interface WorktreesCleaned {
@@ -44,6 +58,8 @@ export interface WorktreeCleanRequest {
   all_ended: boolean;
   /** Save and remove what holds work. Only with `named`. */
   force: boolean;
+  /** With `force`: ignored files that are too much to be saved may go. */
+  discard_ignored: boolean;
   dry_run: boolean;
 }
 
@@ -60,7 +76,10 @@ export async function cleanWorktrees(deps: Deps, request: WorktreeCleanRequest):
     const of = { id: session.id, name: session.name, path: slot.path };
     const out = await takeOne(deps, slot, session, request);
     if ('why' in out) done.kept.push({ ...of, ...out });
-    else done.removed.push({ ...of, branch: out.branch, branch_kept: out.branch_kept, saved: out.saved });
+    else {
+      const { removed: _, ...gone } = out;
+      done.removed.push({ ...of, ...gone });
+    }
   }
   return done;
 }
@@ -71,7 +90,10 @@ async function takeOne(
   deps: Deps,
   slot: WorktreeRow,
   session: SessionRow,
-  request: Pick<WorktreeCleanRequest, 'named' | 'all_ended' | 'force' | 'dry_run'>,
+  request: Pick<WorktreeCleanRequest, 'named' | 'all_ended' | 'force' | 'discard_ignored' | 'dry_run'> & {
+    /** The branch stays: whoever is resumed goes on from it. */
+    is_branch_kept?: boolean;
+  },
 ): Promise<Outcome> {
   const isNamed = request.named !== null;
   const early = await tooEarly(deps, session, isNamed || request.all_ended, isNamed);
@@ -82,9 +104,26 @@ async function takeOne(
   const verdict = await judgeWorktree(deps, owned);
   const isForced = request.force && verdict.kind === 'work';
   if (verdict.why !== null && !isForced) return { group: 'kept', why: verdict.why };
-  if (request.dry_run) return { removed: true, branch: verdict.branch, branch_kept: null, saved: null };
-  const result = isForced ? await forceWorktree(deps, owned) : await removeWorktree(deps, owned, verdict);
+  // As long as the session has it, its branch can be merged by the name of the session.
+  if (!isNamed && verdict.branch_kept !== null) return { group: 'kept', why: stillToMerge(session) };
+  if (request.dry_run) return isForced ? wouldForce(owned, request) : wouldGo(verdict);
+  const free = request.is_branch_kept ? { ...verdict, branch: null } : verdict;
+  const result = isForced ? await forceWorktree(deps, owned, request) : await removeWorktree(deps, owned, free);
   return result.removed ? result : { group: 'kept', why: result.why };
+}
+
+function wouldGo(of: Partial<Gone> & Pick<Gone, 'ignored'>): Outcome {
+  const { branch = null, branch_kept = null, ignored, nested = [] } = of;
+  return { removed: true, branch, branch_kept, saved: null, ignored, nested };
+}
+
+async function wouldForce(owned: Owned, request: Pick<WorktreeCleanRequest, 'discard_ignored'>): Promise<Outcome> {
+  const plan = await planForce(owned, request);
+  return plan.why === null ? wouldGo(plan) : { group: 'kept', why: plan.why };
+}
+
+function stillToMerge({ name, branch }: SessionRow): string {
+  return `its directory is gone, ${branch} has commits that are on no other branch: drover merge ${quoted(name)}`;
 }
 
 async function tooEarly(
@@ -103,14 +142,23 @@ async function tooEarly(
 }
 
 /**
- * Makes room for a session that waits for a worktree: removes the oldest worktree that `drover worktree clean` would take
- * (CX-23). Null when there is none.
+ * Makes room for a session that waits for a worktree: removes the oldest worktree of a completed session that `drover
+ * worktree clean` would take (CX-23); when there is none, that of another ended session, whose branch stays, so that it
+ * finds its work should it be resumed. Null when there is none.
  */
-export async function pruneOne(deps: Deps, repo_root: string): Promise<{ name: string; path: string } | null> {
-  for (const { slot, session } of await heldSlots(deps.store, repo_root)) {
-    if (session === null || session.ended_at === null) continue;
-    const out = await takeOne(deps, slot, session, { named: null, all_ended: false, force: false, dry_run: false });
-    if (!('why' in out)) return { name: session.name, path: slot.path };
+export async function pruneOne(
+  deps: Deps,
+  repo_root: string,
+): Promise<{ name: string; path: string; state: SessionRow['state']; ignored: Ignored } | null> {
+  const held = await heldSlots(deps.store, repo_root);
+  const plain = { named: null, force: false, discard_ignored: false, dry_run: false };
+  for (const all_ended of [false, true]) {
+    for (const { slot, session } of held) {
+      if (session === null || session.ended_at === null) continue;
+      if ((session.state === 'completed') === all_ended) continue;
+      const out = await takeOne(deps, slot, session, { ...plain, all_ended, is_branch_kept: all_ended });
+      if (!('why' in out)) return { name: session.name, path: slot.path, state: session.state, ignored: out.ignored };
+    }
   }
   return null;
 }

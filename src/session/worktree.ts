@@ -1,19 +1,23 @@
 import { workFacts } from '../git/facts.ts';
+import { lookInside } from '../git/inside.ts';
 import { removeMergedBranch } from '../git/merged.ts';
 import { dropUnfinished, forgetWorktree, reopenWorktree } from '../git/reopen.ts';
-import { findRepository, resolveCommit } from '../git/repository.ts';
+import { describeCommit, findRepository, resolveCommit } from '../git/repository.ts';
 import { addWorktree, removeCleanWorktree } from '../git/worktree.ts';
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import type { WorktreeRow } from '../model/merge.ts';
+import { threadTaken } from '../model/reservation-advice.ts';
 import type { SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
-import { claimSlot, dropSlot, recordEvent, settleSlot } from '../store/worktree.ts';
+import { otherOwner } from '../store/reservation-session.ts';
+import { claimSlot, dropSlot, recordEvent, returnStray, settleSlot, takeStray } from '../store/worktree.ts';
 import { isDirectory } from '../sys/directory.ts';
 import { processesInside, processesNaming } from '../sys/inside.ts';
 import type { Deps } from './deps.ts';
 import { failSession } from './end.ts';
 import { hasSucceeded, mustRunHook, refuseUntrustedHooks } from './hooks.ts';
+import { ownerProbe } from './owner-probe.ts';
 import { copyIncluded } from './worktree-include.ts';
 
 /** Where worktrees are, unless the user says otherwise. */
@@ -66,8 +70,9 @@ export async function prepareWorktree(deps: Deps, row: SessionRow): Promise<Prep
   } catch (error) {
     // A busy store or a full disk is no failure of this session's: it is tried again.
     if (!(error instanceof AppError) || error.kind === 'bug' || error.kind === 'unavailable') throw error;
+    const code = error.code === 'live_owner' ? `${error.code}: ` : '';
     const hint = error.details.hint === undefined ? '' : `; ${error.details.hint}`;
-    await failSession(deps, row, `worktree_error: ${error.message}${hint}`);
+    await failSession(deps, row, `worktree_error: ${code}${error.message}${hint}`);
     if (slot !== null) await undoClaim(deps, slot);
     return 'failed';
   }
@@ -81,6 +86,9 @@ const UNFINISHED_MS = 15 * 60_000;
 async function makeWorktree(deps: Deps, row: Wanting, slot: WorktreeRow): Promise<Prepared> {
   const { path } = slot;
   const place = { repo_root: row.repo_root, path, clock: deps.clock };
+  // Settling asks again; here nothing has been begun yet.
+  const owner = await otherOwner(deps.store, slot, ownerProbe(deps.clock.now()));
+  if (owner !== null) throw threadTaken(slot.branch, owner);
   let existing = await findRepository(path);
   if (existing?.root === path && existing.is_unfinished) {
     if (processesNaming(path).length > 0) return overdue(deps, slot, `git is still making the worktree ${path}`);
@@ -97,7 +105,9 @@ async function makeWorktree(deps: Deps, row: Wanting, slot: WorktreeRow): Promis
     await include(deps, row, path);
     await mustRunHook(deps, 'after_create', row, path, record);
   }
-  if (await settleSlot(deps.store, { session_id: row.id, path, now: deps.clock.now() })) return 'ready';
+  const anchor = await describeCommit(row.repo_root, row.base_ref);
+  const now = deps.clock.now();
+  if (await settleSlot(deps.store, { session_id: row.id, path, anchor, probe: ownerProbe(now), now })) return 'ready';
   // It was stopped meanwhile.
   await undoClaim(deps, slot);
   return 'wait';
@@ -158,9 +168,22 @@ async function checkWorktree(deps: Deps, row: SessionRow, path: string): Promise
 
 /**
  * Takes back what a claim has led to whose session will not start (E-016): an unfinished checkout, a worktree in which
- * nothing was done, its branch, the slot. `kept`: there is something of somebody's in it. `busy`: it is being worked in.
+ * nothing was done, its branch, the slot. The slot is taken first, so that a session that is resumed meanwhile waits (I22).
+ * `kept`: there is something of somebody's in it. `busy`: it is being worked in, or its session wants it again.
  */
 export async function undoClaim(deps: Deps, slot: WorktreeRow): Promise<'undone' | 'kept' | 'busy'> {
+  if (!(await takeStray(deps.store, slot, deps.clock.now()))) return 'busy';
+  let came: 'undone' | 'kept' | 'busy' = 'kept';
+  try {
+    came = await undoCheckout(deps, slot);
+  } finally {
+    if (came === 'undone') await dropSlot(deps.store, slot);
+    else await returnStray(deps.store, slot);
+  }
+  return came;
+}
+
+async function undoCheckout(deps: Deps, slot: WorktreeRow): Promise<'undone' | 'kept' | 'busy'> {
   const { path, repo_root, branch, base_commit } = slot;
   const place = { repo_root, path, clock: deps.clock };
   if (processesNaming(path).length > 0) return 'busy';
@@ -170,10 +193,12 @@ export async function undoClaim(deps: Deps, slot: WorktreeRow): Promise<'undone'
     const facts = await workFacts(path, null);
     if (facts === null || facts.dirty.length > 0 || facts.in_progress !== null || facts.branch !== branch)
       return 'kept';
+    if ((await lookInside(found)).nested.length > 0) return 'kept';
     await removeCleanWorktree(place);
   } else if (isDirectory(repo_root)) await forgetWorktree(place);
-  await dropFreshBranch(repo_root, branch, base_commit);
-  await dropSlot(deps.store, slot);
+  // Who has reserved the branch counts on it.
+  const owner = await otherOwner(deps.store, slot, ownerProbe(deps.clock.now()));
+  if (owner === null) await dropFreshBranch(repo_root, branch, base_commit);
   return 'undone';
 }
 

@@ -1,4 +1,4 @@
-import { checkoutPath } from '../model/checkout-path.ts';
+import { AS_NAMED, checkoutPath, type RealName } from '../model/checkout-path.ts';
 import type { ActivitySource } from '../model/incident.ts';
 import type { ToolEvent } from '../model/tool-event.ts';
 import { workplaceOf } from './activity.ts';
@@ -16,15 +16,19 @@ export interface Imported {
 }
 
 /** Stores what imported tool events say of files (E-142), in one transaction; an id of a session is taken once. */
-export async function importActivity(store: Store, events: readonly ToolEvent[]): Promise<Imported> {
+export async function importActivity(
+  store: Store,
+  events: readonly ToolEvent[],
+  real_name: RealName = AS_NAMED,
+): Promise<Imported> {
   return store.write((tx) => {
     const done: Imported = { imported: 0, files: 0, duplicates: 0, unknown_sessions: 0, without_files: 0 };
-    for (const event of events) importOne(tx, event, done);
+    for (const event of events) importOne(tx, event, real_name, done);
     return done;
   });
 }
 
-function importOne(tx: Tx, event: ToolEvent, done: Imported): void {
+function importOne(tx: Tx, event: ToolEvent, real_name: RealName, done: Imported): void {
   const { session_id } = event;
   const place = workplaceOf(tx, session_id);
   if (place === null) {
@@ -39,7 +43,7 @@ function importOne(tx: Tx, event: ToolEvent, done: Imported): void {
   }
   let files = 0;
   for (const { path: named, action } of event.file_events) {
-    const path = checkoutPath(place, named);
+    const path = checkoutPath(place, named, real_name);
     if (path === null) continue;
     files += tx.run(
       `INSERT INTO file_activity (session_id, turn, repo_root, path, action, source, event_id, at)

@@ -1,8 +1,6 @@
+import { AT_REST } from './at-rest.ts';
 import { sqlList } from './sql-list.ts';
 import type { Store, Tx } from './store.ts';
-
-/** Held still: ended, and no turn of it in flight. */
-const AT_REST = `ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS t WHERE t.session_id = sessions.id AND t.ended_at IS NULL)`;
 
 /**
  * Runs `act` while nobody can bring the session back: it is short, awaits nothing, and runs only when the session has

@@ -9,7 +9,7 @@ import { hasInput, insertMail, type MailDraft } from './mail.ts';
 import { checkSuccession, holdSlot } from './new-session.ts';
 import { movePool, noteOn } from './pool.ts';
 import type { OwnerProbe } from './reservation.ts';
-import { reacquireReservations } from './reservation-session.ts';
+import { NOBODY_KNOWS, reacquireReservations, reserveBranch } from './reservation-session.ts';
 import { readSession } from './session.ts';
 import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
@@ -123,15 +123,15 @@ export async function resumeSession(
     });
     if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn: null };
     if (moved.row.worktree_path !== null) holdSlot(tx, moved.row);
-    if (before.ended_at !== null) reacquireReservations(tx, before, input.probe ?? nobodyKnows, input.now);
+    const { probe = NOBODY_KNOWS, now } = input;
+    if (before.ended_at !== null) reacquireReservations(tx, before, probe, now);
+    reserveBranch(tx, moved.row, { probe, now });
     if (before.parked_pool !== null) tryPool(tx, before, before.parked_pool, input.now);
     if (input.always_brief || !hasInput(tx, before.id))
       insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
     return { changed: true, prev: moved.prev, row: moved.row, open_turn: null };
   });
 }
-
-const nobodyKnows: OwnerProbe = () => 'unknown';
 
 function tryPool(tx: Tx, session: SessionRow, name: string, now: number): void {
   const { before, after } = movePool(tx, name, { type: 'probe', session_id: session.id }, now);

@@ -1,3 +1,4 @@
+import { AS_NAMED, type RealName } from '../model/checkout-path.ts';
 import type { EventRow, LineEvents } from '../model/event.ts';
 import type { HarnessEvent, Limit } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
@@ -26,13 +27,17 @@ export interface IngestInput {
 /**
  * Writes one batch of a turn's stream: events, activity, usage and the new offset in one transaction, so that after any
  * crash the stream goes on from the offset, nothing lost and nothing doubled (ARCHITECTURE §2 Ingest).
- * `null`: the turn is over or another writer moved the offset.
+ * `null`: the turn is over or another writer moved the offset. `real_name` follows the links in what tools name.
  */
-export async function ingest(store: Store, batches: readonly IngestInput[]): Promise<(TurnRow | null)[]> {
-  return store.write((tx) => batches.map((batch) => ingestOne(tx, batch)));
+export async function ingest(
+  store: Store,
+  batches: readonly IngestInput[],
+  real_name: RealName = AS_NAMED,
+): Promise<(TurnRow | null)[]> {
+  return store.write((tx) => batches.map((batch) => ingestOne(tx, batch, real_name)));
 }
 
-function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
+function ingestOne(tx: Tx, batch: IngestInput, real_name: RealName): TurnRow | null {
   const events: BatchedEvent[] = [];
   const key = { session_id: batch.session_id, turn: batch.turn };
   const before = tx.get<TurnRow>(
@@ -59,7 +64,7 @@ function ingestOne(tx: Tx, batch: IngestInput): TurnRow | null {
     }
   }
   insertEvents(tx, { ...key, at: batch.now }, events);
-  if (calls.length > 0) recordCalls(tx, { ...key, at: batch.now }, calls);
+  if (calls.length > 0) recordCalls(tx, { ...key, at: batch.now }, calls, real_name);
   after.lines += batch.oversize;
   if (found.limit !== limit) after.limit_json = found.limit === null ? null : JSON.stringify(found.limit);
   if (after.events > before.events) {

@@ -2,6 +2,7 @@ import { OPERATOR, SYSTEM } from '../model/mail.ts';
 import type { MergeOutcome, MergeRow } from '../model/merge.ts';
 import type { ReservationRow } from '../model/reservation.ts';
 import type { SessionRow } from '../model/session.ts';
+import { AT_REST } from './at-rest.ts';
 import { appendEvent } from './event.ts';
 import { resolveIncidentsOf } from './incident-end.ts';
 import { insertMail, type MailDraft } from './mail.ts';
@@ -9,22 +10,48 @@ import { moveIn } from './reservation.ts';
 import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 
-/** Held still: ended, and no turn of it in flight. */
-const AT_REST = `ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS t WHERE t.session_id = sessions.id AND t.ended_at IS NULL)`;
+/** A worktree of its own, and nobody has gone on in that. */
+const IS_NEWEST = `sessions.worktree_path IS NOT NULL AND sessions.branch IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM sessions AS n WHERE n.worktree_path = sessions.worktree_path
+    AND (n.created_at > sessions.created_at OR (n.created_at = sessions.created_at AND n.rowid > sessions.rowid)))`;
+
+/** `m` brought it where it is meant to go, after its end. */
+const MERGED_SINCE = `m.session_id = sessions.id AND m.target = coalesce(:into, sessions.base_branch)
+  AND m.outcome IN ('merged', 'up_to_date') AND m.ended_at >= sessions.ended_at`;
 
 /**
- * Sessions of a repository that have a worktree of their own and work that was not merged since: the newest of each
- * worktree, because a recovered session goes on in that of the one before.
+ * Sessions of a repository that have a worktree of their own and work that was not merged since into `into` (null: the
+ * branch it is meant for): the newest of each worktree, because a recovered session goes on in that of the one before.
  */
-export async function mergeCandidates(store: Store, repo_root: string): Promise<SessionRow[]> {
+export async function mergeCandidates(store: Store, repo_root: string, into: string | null): Promise<SessionRow[]> {
   return store.read((tx) =>
     tx.all<SessionRow>(
-      `SELECT * FROM sessions WHERE repo_root = :repo_root AND worktree_path IS NOT NULL AND branch IS NOT NULL
-         AND NOT EXISTS (SELECT 1 FROM sessions AS n WHERE n.worktree_path = sessions.worktree_path
-           AND (n.created_at > sessions.created_at OR (n.created_at = sessions.created_at AND n.rowid > sessions.rowid)))
-         AND (merged_at IS NULL OR ended_at IS NULL OR ended_at > merged_at)
+      `SELECT * FROM sessions WHERE repo_root = :repo_root AND ${IS_NEWEST}
+         AND NOT EXISTS (SELECT 1 FROM merges AS m WHERE ${MERGED_SINCE})
        ORDER BY created_at, rowid`,
-      { repo_root },
+      { repo_root, into },
+    ),
+  );
+}
+
+/** Of one that is merged: the attempt by which it got in, and the head of its branch then. */
+export type MergedCandidate = SessionRow & { merged_seq: number; merged_head: string; merged_target: string };
+
+/** Those that `mergeCandidates` leaves out because they are merged, and that have their worktree still. */
+export async function mergedCandidates(
+  store: Store,
+  repo_root: string,
+  into: string | null,
+): Promise<MergedCandidate[]> {
+  return store.read((tx) =>
+    tx.all<MergedCandidate>(
+      `SELECT sessions.*, m.seq AS merged_seq, m.head AS merged_head, m.target AS merged_target
+       FROM sessions JOIN merges AS m ON ${MERGED_SINCE}
+       WHERE sessions.repo_root = :repo_root AND ${IS_NEWEST}
+         AND NOT EXISTS (SELECT 1 FROM merges AS n WHERE n.session_id = m.session_id AND n.target = m.target
+           AND n.outcome IN ('merged', 'up_to_date') AND n.seq > m.seq)
+       ORDER BY sessions.created_at, sessions.rowid`,
+      { repo_root, into },
     ),
   );
 }
@@ -97,8 +124,8 @@ export interface MergedAttempt {
 }
 
 /**
- * The work is in the target: attempt, session, line of work, incidents, mail and event in one transaction. Returns the
- * attempts that were still open; somebody else has settled the others.
+ * The work is in the target: attempt, mail and event in one transaction, and if it is meant for this target, session, line
+ * of work and incidents, too. Returns the attempts that were still open; somebody else has settled the others.
  */
 export async function settleMerged(
   store: Store,
@@ -108,11 +135,6 @@ export async function settleMerged(
     input.attempts.flatMap((attempt) => {
       const row = closeAttempt(tx, { ...attempt, reason: null, output: null, now: input.now });
       if (row === null) return [];
-      tx.run('UPDATE sessions SET merged_commit = :commit, merged_at = :now WHERE id = :id', {
-        id: row.session_id,
-        commit: attempt.merged_commit,
-        now: input.now,
-      });
       const session = readSession(tx, row.session_id);
       if (session !== null) mergedEffects(tx, session, row, input);
       return row;
@@ -122,8 +144,14 @@ export async function settleMerged(
 
 function mergedEffects(tx: Tx, session: SessionRow, row: MergeRow, { by, now }: { by: string; now: number }): void {
   const data = { target: row.target, branch: row.branch, commit: row.merged_commit, outcome: row.outcome, by };
-  endLine(tx, session, row, now);
-  resolveIncidentsOf(tx, session.id, `merged: ${session.name}`, now);
+  // Its work is done where it is meant to go, not in any branch that took it as well.
+  if (session.base_branch === null || session.base_branch === row.target) {
+    tx.run('UPDATE sessions SET merged_commit = :merged_commit, merged_at = :now WHERE id = :id', {
+      ...{ id: session.id, merged_commit: row.merged_commit, now },
+    });
+    endLine(tx, session, row, now);
+    resolveIncidentsOf(tx, session.id, `merged: ${session.name}`, now);
+  }
   appendEvent(tx, { session_id: session.id, turn: null, type: 'merged', data, at: now });
   const parent = session.parent_id === null ? null : readSession(tx, session.parent_id);
   if (parent === null || parent.ended_at !== null) return;
@@ -242,12 +270,26 @@ export async function settleRebased(
   });
 }
 
-/** Attempts under way in a repository. */
-export async function openMerges(store: Store, repo_root: string): Promise<MergeRow[]> {
+/** The newest attempt by which a session's work got into a target; null when there is none. */
+export async function mergedInto(store: Store, session_id: string, target: string): Promise<MergeRow | null> {
   return store.read((tx) =>
-    tx.all<MergeRow>('SELECT * FROM merges WHERE repo_root = :repo_root AND ended_at IS NULL ORDER BY seq', {
-      repo_root,
-    }),
+    tx.get<MergeRow>(
+      `SELECT * FROM merges WHERE session_id = :session_id AND target = :target AND outcome IN ('merged', 'up_to_date')
+       ORDER BY seq DESC LIMIT 1`,
+      { session_id, target },
+    ),
+  );
+}
+
+/** Attempts under way in a repository; null: in any. */
+export async function openMerges(store: Store, repo_root: string | null): Promise<MergeRow[]> {
+  return store.read((tx) =>
+    tx.all<MergeRow>(
+      'SELECT * FROM merges WHERE repo_root = coalesce(:repo_root, repo_root) AND ended_at IS NULL ORDER BY seq',
+      {
+        repo_root,
+      },
+    ),
   );
 }
 
@@ -263,11 +305,23 @@ export async function lastFailures(store: Store, repo_root: string): Promise<Map
   return new Map(rows.map((row) => [row.session_id, row]));
 }
 
-/** Ids of the ended sessions that have this worktree: a recovered one has that of the one before. */
-export async function endedWith(store: Store, path: string): Promise<string[]> {
+/** What was marked as ready to be merged into a target (HC-29): the commit, by branch. */
+export async function readyCommits(store: Store, repo_root: string, target: string): Promise<Map<string, string>> {
+  const rows = await store.read((tx) =>
+    tx.all<{ branch: string; ready_commit: string }>(
+      `SELECT branch, ready_commit FROM threads WHERE repo_root = :repo_root AND ready_commit IS NOT NULL
+         AND (target_branch IS NULL OR target_branch = :target)`,
+      { repo_root, target },
+    ),
+  );
+  return new Map(rows.map((row) => [row.branch, row.ready_commit]));
+}
+
+/** Main roots of the repositories in which something was ever merged. */
+export async function mergedRepositories(store: Store): Promise<string[]> {
   return store.read((tx) =>
     tx
-      .all<{ id: string }>('SELECT id FROM sessions WHERE worktree_path = :path AND ended_at IS NOT NULL', { path })
-      .map(({ id }) => id),
+      .all<{ repo_root: string }>('SELECT DISTINCT repo_root FROM merges ORDER BY repo_root')
+      .map(({ repo_root }) => repo_root),
   );
 }

@@ -2,6 +2,9 @@ import { AppError } from '../model/error.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
 import { appendEvent } from './event.ts';
 import { inheritMail, insertMail, type MailDraft } from './mail.ts';
+import { refuseWhileRebased } from './rebase-claim.ts';
+import type { OwnerProbe } from './reservation.ts';
+import { NOBODY_KNOWS, reserveBranch } from './reservation-session.ts';
 import { ensureRun } from './run.ts';
 import type { Params, Store, Tx } from './store.ts';
 
@@ -73,8 +76,8 @@ export interface SlingLimits {
  * Stores a session as `queued` with its brief as first mail, in one transaction (E-008, ARCHITECTURE §5 sling).
  *
  * A taken `name` of a live session gets `-2`, `-3` … unless the person chose it (`name_taken`); an id that exists is
- * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children`, for a successor also `taken_over` and
- * `turn_still_ending` (all 3), and for a run what `ensureRun` throws.
+ * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children`, for a successor also `taken_over`,
+ * `turn_still_ending` and `live_owner` (all 3), and for a run what `ensureRun` throws.
  */
 export async function insertSession(store: Store, input: Sling): Promise<SessionRow> {
   return store.write((tx) => insertSessionIn(tx, input, 'cli'));
@@ -88,6 +91,8 @@ export interface Sling {
   is_name_chosen: boolean;
   limits: SlingLimits;
   new_id: () => string;
+  /** Of a successor: whether who has its branch by now still lives; without it nobody knows. */
+  probe?: OwnerProbe;
   now: number;
 }
 
@@ -114,6 +119,7 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
   insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
   if (row.recovered_from !== null) inheritMail(tx, row.recovered_from, row);
   if (row.worktree_path !== null) holdSlot(tx, row);
+  if (row.recovered_from !== null) reserveBranch(tx, row, { probe: input.probe ?? NOBODY_KNOWS, now: input.now });
   appendEvent(tx, {
     session_id: row.id,
     turn: null,
@@ -164,7 +170,8 @@ function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {
 
 /**
  * One owner per worktree and conversation (ARCHITECTURE §1): nobody takes up the work of an ended session while another
- * has it, or while its last processes are not proven gone. Throws `taken_over`, `turn_still_ending` (3).
+ * has it, or while its last processes are not proven gone, or its branch is written anew. Throws `taken_over`,
+ * `turn_still_ending`, `rebase_under_way` (3).
  */
 export function checkSuccession(tx: Tx, ended_id: string, worktree_path: string | null): void {
   const open = tx.get('SELECT 1 FROM turns WHERE session_id = :ended_id AND ended_at IS NULL', { ended_id });
@@ -174,6 +181,7 @@ export function checkSuccession(tx: Tx, ended_id: string, worktree_path: string 
       preserved: 'nothing was changed',
     });
   }
+  refuseWhileRebased(tx, ended_id, worktree_path);
   const owner = tx.get<{ name: string; id: string }>(
     `SELECT name, id FROM sessions
      WHERE ended_at IS NULL AND id <> :ended_id AND (recovered_from = :ended_id OR worktree_path = :worktree_path) LIMIT 1`,

@@ -69,6 +69,12 @@ function expired(tx: Tx, now: number): number {
   return tx.get<{ n: number }>(sql, { cutoff: cutoffOf(now) })?.n ?? 0;
 }
 
+/** The repository of a reservation, whatever else is wrong with its row; null: there is no such row. */
+export async function repositoryOf(store: Store, session_id: string): Promise<string | null> {
+  const sql = 'SELECT repo_root FROM reservations WHERE session_id = :session_id';
+  return (await store.read((tx) => tx.get<{ repo_root: string }>(sql, { session_id })))?.repo_root ?? null;
+}
+
 /**
  * Who started whom, root first, by the harness's own keys (H-52): from a reservation along `native_parent_actor_key` to
  * the row that has it as `native_actor_key`. Of several the active one, then the newest (CX-43); a circle ends where it

@@ -131,13 +131,22 @@ export interface ReserveInput {
   /** Makes the row for an id that is free (H-06). What it throws undoes everything. */
   build: (session_id: string) => NewReservation;
   /** An agent that comes back finds its own reservation again instead (H-45). */
-  reconnect?: { match: ReservationMatch; update: (row: ReservationRow) => ReservationPatch } | undefined;
+  reconnect?: Reconnect | undefined;
   now: number;
 }
 
 /** The same agent: of the same session (null: of none), and by what its harness calls the instance. */
 export type ReservationMatch = Pick<ReservationRow, 'owner_session_id'> &
   Partial<Pick<ReservationRow, 'client_instance_id' | 'native_instance_key'>>;
+
+interface Reconnect {
+  match: ReservationMatch;
+  /** The process that comes back, as a row would know it. */
+  process: OwnerProcess;
+  update: (row: ReservationRow, life: OwnerLife) => ReservationPatch;
+}
+
+type OwnerProcess = Pick<ReservationRow, 'pid' | 'pid_start_time' | 'boot_id'>;
 
 /** A conflict is an outcome and no exception (H-37). `reaped`: dead owners that were cleared away first. */
 export type ReserveOutcome =
@@ -151,13 +160,27 @@ export type ReserveOutcome =
 export async function tryReserve(store: Store, input: ReserveInput): Promise<ReserveOutcome> {
   return store.write((tx) => {
     pruneReservations(tx, input.now);
-    const known = input.reconnect === undefined ? null : findMatch(tx, input, input.reconnect.match);
-    if (known !== null && input.reconnect !== undefined) {
-      const entry = patched(tx, known, input.reconnect.update(known));
-      return { outcome: 'reserved', entry, created: false, reaped: 0 };
-    }
-    return reserveIn(tx, input);
+    return comeBack(tx, input) ?? reserveIn(tx, input);
   });
+}
+
+/** Only the first half of it: back to what the agent has already. Null: it has nothing there, and nothing is made. */
+export async function tryReconnect(store: Store, input: ReserveInput): Promise<ReserveOutcome | null> {
+  return store.write((tx) => comeBack(tx, input));
+}
+
+/** The same instance may consist of several processes: one that lives keeps what it has, also from the others (H-39). */
+function comeBack(tx: Tx, { reconnect, ...input }: ReserveInput): ReserveOutcome | null {
+  const known = reconnect === undefined ? null : findMatch(tx, input, reconnect.match);
+  if (known === null || reconnect === undefined) return null;
+  const { process, update } = reconnect;
+  const life = input.probe(known);
+  if (life === 'alive' && !isSameProcess(known, process)) return { outcome: 'live_owner', entry: known, reaped: 0 };
+  return { outcome: 'reserved', entry: patched(tx, known, update(known, life)), created: false, reaped: 0 };
+}
+
+function isSameProcess(one: OwnerProcess, other: OwnerProcess): boolean {
+  return one.pid === other.pid && one.pid_start_time === other.pid_start_time && one.boot_id === other.boot_id;
 }
 
 /** The same inside another transaction, without coming back. */
@@ -170,8 +193,12 @@ export function reserveIn(tx: Tx, input: Omit<ReserveInput, 'reconnect'>): Reser
   return { outcome: 'reserved', entry, created: true, reaped: owner === null ? 0 : 1 };
 }
 
-/** The newest active row of the thread that says it is the same instance; whether it lives does not matter (H-45). */
-function findMatch(tx: Tx, { repo_root, thread }: ReserveInput, match: ReservationMatch): ReservationRow | null {
+/** The newest active row of the thread that says it is the same instance (H-45). */
+function findMatch(
+  tx: Tx,
+  { repo_root, thread }: Omit<ReserveInput, 'reconnect'>,
+  match: ReservationMatch,
+): ReservationRow | null {
   const keys = Object.keys(match) as (keyof ReservationMatch)[];
   return tx.get<ReservationRow>(
     `SELECT * FROM reservations WHERE repo_root = :repo_root AND thread = :thread AND status = 'active'

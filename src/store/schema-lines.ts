@@ -144,6 +144,16 @@ CREATE TABLE file_activity (
 CREATE INDEX file_activity_by_session ON file_activity(session_id, seq);
 CREATE INDEX file_activity_by_path ON file_activity(repo_root, path, session_id) WHERE action <> 'read';
 CREATE UNIQUE INDEX one_activity_per_event ON file_activity(session_id, event_id, path) WHERE event_id IS NOT NULL;
+CREATE TABLE open_calls (
+  seq INTEGER PRIMARY KEY,
+  session_id TEXT NOT NULL,
+  turn INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN (${sqlList(FILE_ACTIONS)})),
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX open_calls_by_event ON open_calls(session_id, event_id);
 CREATE TABLE incidents (
   id TEXT PRIMARY KEY,
   key TEXT NOT NULL,

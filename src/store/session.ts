@@ -105,6 +105,11 @@ export async function sessionByToken(store: Store, token_hash: string): Promise<
   );
 }
 
+/** Absolute, without links: the file this home's rows are in. */
+export async function databaseFile(store: Store): Promise<string> {
+  return store.read((tx) => tx.get<{ file: string }>('PRAGMA database_list')?.file ?? '');
+}
+
 /** The session whose turn in flight carries this marker; null when there is none in this home. */
 export async function sessionByMarker(store: Store, marker: string): Promise<Pick<SessionRow, 'id' | 'name'> | null> {
   return store.read((tx) =>

@@ -41,17 +41,22 @@ export async function ensureThread(
 ): Promise<void> {
   await store.write((tx) => {
     const { thread, created_for, now } = input;
-    tx.run(
-      `INSERT INTO threads (repo_root, branch, target_branch, base_commit, base_tree, current_commit, task, execution_path,
-         created_at, updated_at)
-       VALUES (:repo_root, :branch, :target_branch, :base_commit, :base_tree, :base_commit, :task, :execution_path, :now, :now)
-       ON CONFLICT (repo_root, branch) DO NOTHING`,
-      { ...thread, now },
-    );
+    ensureThreadIn(tx, thread, now);
     if (created_for === null) return;
     const data = { branch: thread.branch, commit: thread.base_commit };
     appendEvent(tx, { session_id: created_for, turn: null, type: 'thread_create', data, at: now });
   });
+}
+
+/** The same inside another transaction, without an event. */
+export function ensureThreadIn(tx: Tx, thread: NewThread, now: number): void {
+  tx.run(
+    `INSERT INTO threads (repo_root, branch, target_branch, base_commit, base_tree, current_commit, task, execution_path,
+       created_at, updated_at)
+     VALUES (:repo_root, :branch, :target_branch, :base_commit, :base_tree, :base_commit, :task, :execution_path, :now, :now)
+     ON CONFLICT (repo_root, branch) DO NOTHING`,
+    { ...thread, now },
+  );
 }
 
 /** What the thread has come to by a capture. */

@@ -1,6 +1,9 @@
 import type { WorktreeRow } from '../model/merge.ts';
+import type { Anchor } from '../model/reservation.ts';
 import type { SessionRow } from '../model/session.ts';
 import { appendEvent, type EventDraft } from './event.ts';
+import type { OwnerProbe } from './reservation.ts';
+import { reserveBranch } from './reservation-session.ts';
 import { STARTABLE, WANTS_WORKTREE } from './startable.ts';
 import type { Store, Tx } from './store.ts';
 
@@ -67,12 +70,12 @@ function whyNot(tx: Tx, { session_id, path, max }: { session_id: string; path: s
 }
 
 /**
- * Records that the worktree of a slot is made, and where its session works from now on: both or neither. False when the
- * session does not wait for it any more.
+ * Records that the worktree of a slot is made, where its session works from now on, and that it has the branch alone: all
+ * or nothing. False when the session does not wait for it any more. Throws `live_owner` (3).
  */
 export async function settleSlot(
   store: Store,
-  input: { session_id: string; path: string; now: number },
+  { anchor, probe, ...input }: { session_id: string; path: string; anchor: Anchor; probe: OwnerProbe; now: number },
 ): Promise<boolean> {
   return store.write((tx) => {
     const settled = tx.run(
@@ -80,12 +83,15 @@ export async function settleSlot(
       input,
     );
     if (settled === 0) return false;
-    const attached = tx.run(
+    const attached = tx.get<SessionRow>(
       `UPDATE sessions AS s SET worktree_path = :path, working_dir = :path, base_commit = s.base_ref, updated_at = :now
-       WHERE s.id = :session_id AND ${WAITS}`,
+       WHERE s.id = :session_id AND ${WAITS} RETURNING *`,
       input,
     );
-    if (attached === 1) return true;
+    if (attached !== null) {
+      reserveBranch(tx, attached, { anchor, probe, now: input.now });
+      return true;
+    }
     tx.run('UPDATE worktrees SET created_at = NULL WHERE path = :path', { path: input.path });
     return false;
   });
@@ -135,6 +141,38 @@ export async function strayClaims(store: Store): Promise<WorktreeRow[]> {
     ),
   );
 }
+
+/**
+ * Takes such a slot to take back what it has led to, in one statement (I22): from then on its session, should it be resumed,
+ * waits until `dropSlot` or `returnStray`. False when a session has need of it by now, or somebody else has taken it.
+ */
+export async function takeStray(store: Store, slot: Stray, now: number): Promise<boolean> {
+  return store.write(
+    (tx) =>
+      tx.run(
+        `UPDATE worktrees AS w SET removing_at = :now
+         WHERE w.path = :path AND w.session_id = :session_id AND w.claimed_at = :claimed_at
+           AND w.created_at IS NULL AND w.removing_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = w.session_id AND ${WAITS})`,
+        { ...keyOf(slot), now },
+      ) === 1,
+  );
+}
+
+/** Lets go of one that could not be taken back: it is a claim again, which its session finds. */
+export async function returnStray(store: Store, slot: Stray): Promise<void> {
+  await store.write((tx) =>
+    tx.run(
+      `UPDATE worktrees SET removing_at = NULL
+       WHERE path = :path AND session_id = :session_id AND claimed_at = :claimed_at AND created_at IS NULL`,
+      keyOf(slot),
+    ),
+  );
+}
+
+type Stray = Pick<WorktreeRow, 'path' | 'session_id' | 'claimed_at'>;
+
+const keyOf = ({ path, session_id, claimed_at }: Stray) => ({ path, session_id, claimed_at });
 
 /** How the slots of one repository are taken. */
 export interface SlotCount {

@@ -2,6 +2,7 @@ import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { type IngestInput, ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
+import { realNames } from '../sys/real-name.ts';
 import { passing } from './failure.ts';
 import type { RunningTurn } from './running.ts';
 
@@ -96,7 +97,7 @@ export class Intake {
   async #commit(found: readonly Found[]): Promise<void> {
     try {
       const batches = found.map(({ batch }) => batch);
-      const rows = await ingest(this.#store, batches);
+      const rows = await ingest(this.#store, batches, realNames());
       for (const [i, { turn }] of found.entries()) {
         const row = rows[i];
         if (row == null) continue;

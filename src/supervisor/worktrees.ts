@@ -4,6 +4,7 @@ import type { SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { beforeRun } from '../session/run-hooks.ts';
 import { type Prepared, prepareWorktree, undoClaim } from '../session/worktree.ts';
+import { ignoredText } from '../session/worktree-clean.ts';
 import { pruneOne } from '../session/worktree-slots.ts';
 import { dropRemovals, slotCounts, slotQueue, strayClaims } from '../store/worktree.ts';
 import type { Tasks } from './tasks.ts';
@@ -121,7 +122,10 @@ export class WorktreeDesk {
 
   async #makeRoom(repo_root: string): Promise<boolean> {
     const gone = await pruneOne(this.#deps, repo_root);
-    if (gone !== null) this.#log(`${gone.path}: of ${gone.name}, which is completed and merged: removed to make room`);
-    return gone !== null;
+    if (gone === null) return false;
+    const { path, name, state, ignored } = gone;
+    const files = ignored.names.length === 0 ? '' : `, and in it ${ignoredText(ignored)}`;
+    this.#log(`${path}: of ${name}, which is ${state} and merged: removed to make room${files}`);
+    return true;
   }
 }

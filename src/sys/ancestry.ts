@@ -11,13 +11,18 @@ const MAX_DEPTH = 64;
  */
 export function inheritedValues(variable: string): string[] {
   const values = new Set<string>();
-  let pid = process.pid;
-  for (let depth = 0; depth < MAX_DEPTH && pid > 1; depth += 1) {
+  for (const pid of lineage()) {
     const value = startEnvironment(pid).find((entry) => entry.startsWith(`${variable}=`));
     if (value !== undefined) values.add(value.slice(variable.length + 1));
-    pid = processStat(pid)?.parent ?? 0;
   }
   return [...values];
+}
+
+/** Pids of this process and its ancestors, nearest first. */
+export function lineage(): number[] {
+  const pids: number[] = [];
+  for (let pid = process.pid; pids.length < MAX_DEPTH && pid > 1; pid = processStat(pid)?.parent ?? 0) pids.push(pid);
+  return pids;
 }
 
 /** Entries of `/proc/<pid>/environ`; none when the process is gone or not ours to look at. */

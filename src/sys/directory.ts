@@ -29,6 +29,12 @@ export function fileNumber(path: string): number {
   return statOf(path)?.ino ?? 0;
 }
 
+/** Which file or directory stands at a path, by whatever name it is reached; the same in every process until the next boot. */
+export function placeKey(path: string): string {
+  const stat = statOf(path);
+  return `${(stat?.dev ?? 0).toString(36)}.${(stat?.ino ?? 0).toString(36)}`;
+}
+
 /** Modification time in ms, 0 when there is no file. */
 export function modifiedAt(path: string): number {
   return statOf(path)?.mtimeMs ?? 0;

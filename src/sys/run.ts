@@ -13,6 +13,8 @@ export interface RunOptions {
   timeout_ms: number;
   /** Per stream; what comes after it is read and dropped. */
   max_output_bytes: number;
+  /** Value of `MARKER_VARIABLE` in `env`: whatever of it outlives the program is ended, whether it left its session or not. */
+  marker?: string;
 }
 
 export interface RunResult {
@@ -23,6 +25,8 @@ export interface RunResult {
   stderr: string;
   timed_out: boolean;
   truncated: boolean;
+  /** Processes with the marker that had outlived the program. */
+  left_over: number;
 }
 
 /** After the program's end its pipes are given up when twice this long nothing came: a daemon may hold them for ever. */
@@ -49,6 +53,7 @@ export async function runProgram(program: string, args: string[], options: RunOp
     await killTree({ marker: null, launcher: identity }, { clock: systemClock, grace_ms: GRACE_MS, spare_ms: 0 });
   }
   await exited;
+  const left_over = options.marker === undefined ? 0 : await endLeftOver(options.marker);
   await drain([stdout, stderr]);
   return {
     code: child.exitCode,
@@ -57,7 +62,15 @@ export async function runProgram(program: string, args: string[], options: RunOp
     stderr: stderr.text(),
     timed_out,
     truncated: stdout.truncated || stderr.truncated,
+    left_over,
   };
+}
+
+/** Before its pipes are waited for: who holds them may write without end. */
+async function endLeftOver(marker: string): Promise<number> {
+  const clock = systemClock;
+  const tree = await killTree({ marker, launcher: null }, { clock, grace_ms: GRACE_MS, spare_ms: 0 });
+  return tree.killed.length + tree.survivors.length;
 }
 
 function start(program: string, args: string[], { cwd, env, stdin }: RunOptions) {

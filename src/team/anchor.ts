@@ -1,15 +1,8 @@
-import { openRepository, type Repository, resolveCommit } from '../git/repository.ts';
-import { git, gitOutput } from '../git/run.ts';
+import { describeCommit, openRepository, type Repository, resolveCommit } from '../git/repository.ts';
+import { git } from '../git/run.ts';
 import { AppError } from '../model/error.ts';
+import type { Anchor } from '../model/reservation.ts';
 import { threadNameInvalid } from '../model/reservation-advice.ts';
-
-/** Where a reservation starts: ids of the commit and its tree, whole and short (HC-06). */
-export interface Anchor {
-  commit: string;
-  commit_short: string;
-  tree: string;
-  tree_short: string;
-}
 
 /** Throws `thread_name_invalid` (2) before anything is opened (HC-04). */
 export async function checkThreadName(thread: string, cwd: string): Promise<void> {
@@ -37,10 +30,7 @@ export async function repositoryAt(cwd: string): Promise<Repository> {
 export async function resolveAnchor({ root, head_commit }: Repository, spec: string | undefined): Promise<Anchor> {
   const commit = spec === undefined ? head_commit : await resolveCommit(root, spec);
   if (commit === null) throw spec === undefined ? noHead() : anchorNotFound(spec);
-  const args = ['log', '--max-count=1', '--no-decorate', '--format=%H %h %T %t', '--end-of-options', commit];
-  const ids = (await gitOutput(`describe ${commit}`, args, { cwd: root })).trim().split(' ');
-  const [full = commit, commit_short = '', tree = '', tree_short = ''] = ids;
-  return { commit: full, commit_short, tree, tree_short };
+  return describeCommit(root, commit);
 }
 
 function noHead(): AppError {

@@ -1,4 +1,5 @@
 import { identitySettings } from '../git/commit-tree.ts';
+import { DURABLE, syncRepository } from '../git/durable.ts';
 import { workFacts } from '../git/facts.ts';
 import { findRepository, type Repository, resolveCommit } from '../git/repository.ts';
 import { git, gitFailed, gitOutput } from '../git/run.ts';
@@ -29,7 +30,8 @@ export interface Captured {
 }
 
 /**
- * Commits everything in the reservation's checkout in its owner's name (HC-25). No hooks and no filters run.
+ * Commits everything in the reservation's checkout in its owner's name (HC-25); it survives a power loss then. No hooks and
+ * no filters run.
  * Throws `agent_session_*`, `operation_in_progress`, `filter_needed`, `foreign_checkout` (3), `checkout_missing` (4).
  */
 export async function capture(deps: Deps, caller: Caller, named: Named, request: CaptureRequest): Promise<Captured> {
@@ -83,13 +85,14 @@ async function commitAll(row: ReservationRow, root: string, request: CaptureRequ
   if (facts === null || facts.dirty.length === 0) return false;
   const filtered = await filteredPaths(root);
   if (filtered.length > 0) throw needsFilter(filtered);
-  await gitOutput('stage the work', ['add', '--all', '--', ':/'], { cwd: root });
+  await gitOutput('stage the work', ['add', '--all', '--', ':/'], { cwd: root, settings: DURABLE });
   const staged = await git(['diff', '--cached', '--quiet'], { cwd: root });
   if (staged.code === 0) return false;
   const args = ['commit', '--quiet', '--no-verify', '--cleanup=whitespace', '--file=-'];
-  const settings = await identitySettings(root);
+  const settings = [...DURABLE, ...(await identitySettings(root))];
   const done = await git(args, { cwd: root, stdin: messageOf(row, request), settings });
   if (done.code !== 0) throw gitFailed('commit the work', done);
+  await syncRepository(root);
   return true;
 }
 

@@ -8,7 +8,7 @@ import type { Deps } from '../session/deps.ts';
 import { type Caller, hashToken } from '../session/identity.ts';
 import { logContextQuery } from '../store/context-query.ts';
 import { deleteReservation, moveReservation, type ReservationPatch, updateReservation } from '../store/reservation.ts';
-import { listReservations } from '../store/reservation-list.ts';
+import { listReservations, repositoryOf } from '../store/reservation-list.ts';
 
 /** Which reservation, and what proves that the caller may use it. */
 export interface Named {
@@ -17,7 +17,8 @@ export interface Named {
 }
 
 /**
- * The reservation a verb is about: the one that was named, else the only active one of the calling session.
+ * The reservation a verb is about: the one that was named, else the only active one that the calling session asked for, else
+ * that of its worktree's branch.
  * Throws `session_id_invalid`, `session_id_missing` (2).
  */
 export async function namedReservation(
@@ -26,7 +27,10 @@ export async function namedReservation(
   given: { session?: string | undefined; token?: string | undefined },
 ): Promise<Named> {
   if (given.session !== undefined) return { session_id: checkReservationId(given.session), token: given.token };
-  const own = session === null ? [] : await activeOf(deps, session.id);
+  const all = session === null ? [] : await activeOf(deps, session.id);
+  // The branch of its worktree it has without asking: what it asked for comes first.
+  const asked = all.filter((row) => row.repo_root !== session?.repo_root || row.thread !== session.branch);
+  const own = asked.length > 0 ? asked : all;
   if (own.length === 1 && own[0] !== undefined) return { session_id: own[0].session_id, token: given.token };
   throw new AppError('usage', 'session_id_missing', 'Name the reservation with --session.', {
     hint:
@@ -63,11 +67,13 @@ async function mayUse(
   };
 }
 
-/** Settings are read before the transaction, where nothing may be waited for; a row never changes its repository. */
-async function demandsToken({ store, clock, config_for }: Deps, session_id: string): Promise<boolean> {
-  const { rows } = await listReservations(store, { repo_root: null, active_only: false, session_id }, clock.now());
-  const [row] = rows;
-  return row === undefined || (await config_for(row.repo_root)).reservations.require_token;
+/**
+ * Settings are read before the transaction, where nothing may be waited for; a row never changes its repository. A row that
+ * nothing else can be read of has one, too: people have to be able to take it away (CX-42).
+ */
+async function demandsToken({ store, config_for }: Deps, session_id: string): Promise<boolean> {
+  const repo_root = await repositoryOf(store, session_id);
+  return repo_root === null || (await config_for(repo_root)).reservations.require_token;
 }
 
 /** A sign of life, and what the agent says about itself with it (HC-19). Throws `agent_session_*`. */

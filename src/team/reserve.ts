@@ -2,8 +2,9 @@ import { advanceBranch, branchHead } from '../git/branch.ts';
 import { type Repository, realDirectory } from '../git/repository.ts';
 import type { AppError } from '../model/error.ts';
 import { newId } from '../model/id.ts';
-import type { ReservationRow } from '../model/reservation.ts';
+import type { Anchor, ReservationRow } from '../model/reservation.ts';
 import { ownerConflict, refDrift } from '../model/reservation-advice.ts';
+import type { OwnerLife } from '../model/reservation-machine.ts';
 import { reservationOutput } from '../model/reservation-output.ts';
 import type { HarnessProbe } from '../model/reservation-probe.ts';
 import type { AgentReservationOutput } from '../model/reservation-schema.ts';
@@ -14,15 +15,17 @@ import {
   moveReservation,
   type NewReservation,
   type ReservationMatch,
+  type ReserveInput,
   type ReserveOutcome,
   reapDead,
+  tryReconnect,
   tryReserve,
 } from '../store/reservation.ts';
 import { listReservations } from '../store/reservation-list.ts';
 import { getSession } from '../store/session.ts';
 import { ensureThread, threadPath } from '../store/thread.ts';
 import { bootId, startTime } from '../sys/identity.ts';
-import { type Anchor, checkThreadName, repositoryAt, resolveAnchor } from './anchor.ts';
+import { checkThreadName, repositoryAt, resolveAnchor } from './anchor.ts';
 
 export interface ReserveRequest {
   /** Where the caller stands: any directory of the repository. */
@@ -66,7 +69,6 @@ export async function reserve(
   const anchor = await resolveAnchor(repository, request.anchor);
   const ref = await branchHead(repository.main_root, request.thread);
   const attempt: Attempt = { deps, caller, request, repository, anchor, ref, now: deps.clock.now() };
-  if (ref !== null && ref !== anchor.commit) throw await drift(attempt, ref);
   const token = newId('agent');
   const outcome = await claim(attempt, token);
   if (outcome.outcome === 'live_owner') throw ownerConflict(outcome.entry, conflictOf(attempt, outcome.reaped));
@@ -98,29 +100,53 @@ async function drift({ deps, request, repository, anchor, now }: Attempt, ref: s
   return rows[0] === undefined ? refDrift(ref, conflict) : ownerConflict(rows[0], conflict);
 }
 
+/**
+ * Whoever comes back to its own reservation does so wherever its branch is by now: that it moved is its own work. Anybody
+ * else begins at the anchor. Throws `anchor_drift`, `live_owner` (3).
+ */
 async function claim(attempt: Attempt, token: string): Promise<ReserveOutcome> {
+  const { deps, anchor, ref } = attempt;
+  const input = await inputOf(attempt, token);
+  if (ref === null || ref === anchor.commit) return tryReserve(deps.store, input);
+  const back = input.reconnect === undefined ? null : await tryReconnect(deps.store, input);
+  if (back === null) throw await drift(attempt, ref);
+  return back;
+}
+
+async function inputOf(attempt: Attempt, token: string): Promise<ReserveInput> {
   const { deps, caller, request, repository, now } = attempt;
-  const { store } = deps;
-  const known = await threadPath(store, repository.main_root, request.thread);
+  const known = await threadPath(deps.store, repository.main_root, request.thread);
   const draft = await draftOf(attempt, token, known === null ? null : (realDirectory(known) ?? known));
   const match = matchOf(attempt);
   const pid = { pid: draft.pid, pid_start_time: draft.pid_start_time, boot_id: draft.boot_id };
-  const update = () => ({ ...pid, lease_ms: request.lease_ms, heartbeat_at: now, last_progress_at: now });
+  const update = (row: ReservationRow, life: OwnerLife) => ({
+    ...(isOfItsSession(row, life) ? longer(row, request) : { ...pid, lease_ms: request.lease_ms }),
+    ...{ heartbeat_at: now, last_progress_at: now },
+  });
   const own_id = caller.session?.id;
   let tries = 0;
-  return tryReserve(store, {
+  return {
     repo_root: repository.main_root,
     thread: request.thread,
     probe: ownerProbe(now),
     // The session's own reservation has the session's id, as long as it is free.
     new_id: () => (tries++ === 0 && own_id !== undefined ? own_id : newId('agent')),
     build: (session_id) => ({ ...draft, session_id, liveness_path: `${deps.home}/agents/${session_id}.live` }),
-    reconnect: match === null ? undefined : { match, update },
+    reconnect: match === null ? undefined : { match, process: pid, update },
     now,
-  });
+  };
 }
 
-/** A session, and whoever names the instance it is, comes back to its own reservation (H-45). Null: nobody knows. */
+/** It lives without a process, by its session: whoever else comes back to it must not make it die sooner. */
+function isOfItsSession(row: ReservationRow, life: OwnerLife): boolean {
+  return life === 'unknown' && row.owner_session_id !== null && row.pid === null;
+}
+
+function longer(row: ReservationRow, { lease_ms }: ReserveRequest): Pick<ReservationRow, 'lease_ms'> {
+  return { lease_ms: row.lease_ms === null || lease_ms === null ? null : Math.max(row.lease_ms, lease_ms) };
+}
+
+/** A session, and whoever names the instance it is, may come back to its own reservation (H-45). Null: nobody knows. */
 function matchOf({ caller: { session }, request: { keys } }: Attempt): ReservationMatch | null {
   const { client_instance_id, native_instance_key } = keys;
   const named = {

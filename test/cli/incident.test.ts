@@ -34,6 +34,8 @@ beforeAll(async () => {
         { type: 'tool_result', tool_id: 't', is_error: false, output: 'ok' },
       ]);
     }
+    // One that has nothing to do with it.
+    await seedSession(world, { name: 'eve', repo_root: bench.repo, working_dir: bench.repo });
     await new ConflictGuard(deps, (work) => void work()).look(systemClock.now());
     // Nobody is there to end the turns that were begun.
     await store.write((tx) => tx.run("UPDATE turns SET ended_at = 1, outcome = 'cancelled', tree_empty = 1"));
@@ -89,6 +91,8 @@ describe('drover incident', () => {
       const args = wrong[0] === 0 ? [id, ...wrong[1]] : wrong[1];
       await bench.json(['incident', 'resolve', ...args], 4);
     }
+    const stranger = await bench.json<{ error: object }>(['incident', 'resolve', id, '--keep', 'eve'], 2);
+    expect(stranger.error).toMatchObject({ code: 'not_a_party', preserved: 'nothing was changed' });
     expect(await list()).toHaveLength(1);
     const done = await bench.json(['incident', 'resolve', id, '--keep', 'bob']);
     expect(done).toMatchObject({ changed: true, resumed: null, incident: { resolution: 'operator: kept bob' } });

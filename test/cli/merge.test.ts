@@ -1,10 +1,12 @@
 import { expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { mergeLockPath } from '../../src/model/merge-place.ts';
 import { hashToken } from '../../src/session/identity.ts';
 import { plainGit } from '../git/plain.ts';
 import { field } from '../merge/field.ts';
-import { droverBench } from '../support/drover.ts';
+import { holdLock } from '../merge/lock-holder.ts';
+import { DROVER, droverBench } from '../support/drover.ts';
 
 /** A bench whose home and repository are those of a field. */
 async function benchOf() {
@@ -14,7 +16,7 @@ async function benchOf() {
   const options = { cwd: world.repo, env: { ...env, DROVER_HOME: world.home } };
   const run = (args: string[], more: Record<string, string> = {}) =>
     bench.run(args, { ...options, env: { ...options.env, ...more } });
-  return { world, run };
+  return { world, run, environment: options.env };
 }
 
 test('merge: one session or the queue; a home that was never used stays that way (exit codes 2, 4, 0)', async () => {
@@ -72,3 +74,33 @@ test('merge and rebase are rights of a role: a builder’s token has neither', a
   expect(plainGit(world.repo, 'rev-parse', 'main')).toBe(main);
   expect(await world.rowOf(done)).toMatchObject({ merged_at: null });
 });
+
+test('merge --wait says what it waits for, and merges when the other is done (O-84)', async () => {
+  const { world, run, environment } = await benchOf();
+  const row = await world.session('builder', { commits: [{ 'a.txt': 'a\n' }] });
+  for (const verb of ['merge', 'rebase']) {
+    const ran = await run([verb, 'builder', '--wait', '7', '--json']);
+    expect([ran.code, JSON.parse(ran.stdout).error.code]).toEqual([2, 'usage']);
+  }
+  const holder = await holdLock(mergeLockPath(world.home, world.repo, 'main'));
+  const refused = await run(['merge', 'builder', '--json']);
+  expect([refused.code, JSON.parse(refused.stdout).error.code]).toEqual([3, 'merge_running']);
+
+  const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
+  const child = Bun.spawn([DROVER, 'merge', 'builder', '--wait', '--json'], {
+    cwd: world.repo,
+    env: environment,
+    stdio,
+  });
+  let said = '';
+  for await (const chunk of child.stderr) {
+    said += new TextDecoder().decode(chunk);
+    if (said.includes('\n')) break;
+  }
+  expect(said).toBe(
+    `waiting: process ${holder.pid} is merging into main just now (${mergeLockPath(world.home, world.repo, 'main')})\n`,
+  );
+  await holder.release();
+  expect(JSON.parse(await child.stdout.text())).toMatchObject({ session_id: row.id, outcome: 'merged' });
+  expect(await child.exited).toBe(0);
+}, 60_000);

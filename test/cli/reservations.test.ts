@@ -5,6 +5,7 @@ import type { ReservationRow } from '../../src/model/reservation.ts';
 import { type Bench, DROVER, droverBench, type Ran } from '../support/drover.ts';
 import { peek } from '../support/peek.ts';
 import { DEAD_PID } from '../support/reservation.ts';
+import { until } from '../support/until.ts';
 
 interface Reserved {
   session_id: string;
@@ -44,7 +45,7 @@ test('read verbs on a fresh home answer with nothing and make nothing (H-09)', a
   expect(existsSync(bench.drover_home)).toBe(false);
 }, 30_000);
 
-test('a life: reserve, look, heartbeat, capture, ready, release (HC-01, HC-03, HC-19, HC-21…HC-25, HC-29)', async () => {
+test('a life: reserve, look, heartbeat, capture, ready, release (HC-01, HC-03, HC-19, HC-21, HC-22, HC-23, HC-24, HC-25, HC-29)', async () => {
   const bench = droverBench();
   bench.git('config', 'user.name', 't');
   bench.git('config', 'user.email', 't@localhost');
@@ -107,6 +108,11 @@ test('a life: reserve, look, heartbeat, capture, ready, release (HC-01, HC-03, H
   );
   expect((await bench.run(['release', '--session', session_id, '--status', 'merged'])).code).toBe(2);
   expect((await bench.run(['release', '--session', session_id])).code).toBe(2);
+  // The next one has the checkout of the thread, and no task.
+  const next = await take(bench);
+  expect((await bench.run(['reservations', '--alive-only'])).stdout).toBe(
+    `Agent reservations (1):\n  ${next.session_id} [active] thread=feature/x\n    path: ${bench.repo}\n`,
+  );
 }, 60_000);
 
 test('refusals: exit code 3, the advice on one side, nothing on the other (HC-08, HC-18, HC-31)', async () => {
@@ -140,6 +146,11 @@ test('refusals: exit code 3, the advice on one side, nothing on the other (HC-08
   expect((await advice(bench, ['heartbeat', '--session', 'agent-no'], 4)).code).toBe('agent_session_not_found');
   expect((await advice(bench, ['heartbeat', '--session', '../x'], 2)).code).toBe('session_id_invalid');
   expect((await advice(bench, ['reservations', 'delete', session_id], 3)).code).toBe('reservation_active');
+  for (const metadata of ['{', '[]', '{"model":7}', '{"input_tokens":-1}', '{"probe_confidence":2}'])
+    expect(await advice(bench, ['heartbeat', '--session', session_id, '--metadata', metadata], 2)).toMatchObject({
+      ...{ code: 'metadata_invalid', preserved: 'nothing was changed' },
+    });
+  expect(rows(bench)[0]).toMatchObject({ model: null, input_tokens: null });
   for (const bad of [
     ['reserve'],
     ['reserve', '--thread', 'x', '--path', 'y'],
@@ -215,6 +226,24 @@ test('nobody reads the answer: the reservation is taken back (HC-15)', async () 
   expect(said).toContain('output_closed');
   expect(rows(bench).map((row) => row.status)).toEqual(['abandoned']);
   expect((await take(bench)).status).toBe('active');
+}, 30_000);
+
+test('the list tells a dead owner, and one whose lease has lapsed, from a living one; it writes nothing', async () => {
+  const bench = droverBench();
+  await bench.run(['reserve', '--thread', 'dead', '--hold-for-pid', String(DEAD_PID)]);
+  await bench.run(['reserve', '--thread', 'lapsed', '--lease', '1s']);
+  const living = await take(bench);
+  const list = async () => (await bench.run(['reservations'])).stdout;
+  await until('the lease lapses', async () => (await list()).includes('no sign of life'));
+  const lines = (await list()).split('\n');
+  const after = (thread: string) => lines[lines.findIndex((line) => line.endsWith(`[active] thread=${thread}`)) + 1];
+  expect(after('dead')).toBe('    owner: dead, its process is gone; who reserves next has it');
+  expect(after('lapsed')).toBe('    owner: dead, no sign of life for 1s; who reserves next has it');
+  expect(after('feature/x')).not.toContain('owner');
+  const { verification } = await bench.json<{ verification: { dead_owners: string[] } }>(['reservations']);
+  expect(verification.dead_owners).toHaveLength(2);
+  expect(verification.dead_owners).not.toContain(living.session_id);
+  expect(new Set(rows(bench).map(({ status }) => status))).toEqual(new Set(['active']));
 }, 30_000);
 
 test('--alive-only clears the dead away first; without it nothing is written (HC-22, H-33)', async () => {

@@ -1,9 +1,10 @@
 import { expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import type { PathReservationRow, ReservationRow } from '../../src/model/reservation.ts';
 import { droverBench } from '../support/drover.ts';
-import { peek, rehearse, sessionOf, untilState } from '../support/peek.ts';
+import { peek, refused, rehearse, sessionOf, untilState, untilTalking } from '../support/peek.ts';
 
 test('an agent is told what others have reserved, reserves in its turn, and all of it ends with its session', async () => {
   const bench = droverBench();
@@ -31,4 +32,23 @@ test('an agent is told what others have reserved, reserves in its turn, and all 
     ['src/auth/**', 'operator', true],
   ]);
   expect(await bench.json(['reservations', '--session', 'ewe'])).toMatchObject({ reservations: [] });
+}, 60_000);
+
+test('a session in a worktree has its branch alone while it lives, and whoever wants it is told so (H-36)', async () => {
+  const bench = droverBench();
+  const go = join(bench.home, 'go');
+  const turn = [{ say: 'at work' }, { wait_for_file: go }, { say: 'done' }];
+  await rehearse(bench, 'ewe', { turns: [turn] }, ['--worktree']);
+  await untilTalking(bench, 'ewe');
+  const { id, branch, worktree_path } = sessionOf(bench, 'ewe');
+  const taken = await refused(bench, ['reserve', '--thread', branch ?? ''], [3, 'live_owner']);
+  expect(taken.message).toContain(id);
+  const { stdout } = await bench.run(['reservations']);
+  expect(stdout).toContain(`  ${id} [active] thread=${branch}\n`);
+  expect(stdout).toContain(`    path: ${worktree_path}\n    session: ewe\n`);
+  writeFileSync(go, '');
+  await untilState(bench, 'ewe', 'completed');
+  expect(peek<ReservationRow>(bench, 'SELECT * FROM reservations')).toEqual([
+    expect.objectContaining({ session_id: id, thread: branch ?? '', status: 'complete' }),
+  ]);
 }, 60_000);

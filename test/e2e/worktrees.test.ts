@@ -34,6 +34,13 @@ test('one slot for three: who waits says so, and starts by itself when it is fre
   expect(sessionOf(bench, 'second')).toMatchObject({ state: 'queued', turn: 0, worktree_path: null });
   expect(trees(bench)).toBe(1);
 
+  const waiter = Bun.spawn([DROVER, 'wait', 'second'], { cwd: bench.repo, env: bench.env, stderr: 'pipe' });
+  let said = '';
+  const reading = (async () => {
+    for await (const part of waiter.stderr) said += new TextDecoder().decode(part);
+  })();
+  await until('who waits is told for what', () => said.includes('drover worktree list'));
+
   const stopped = await bench.json<{ stopped: object[] }>(['stop', 'first', '--clean-worktree']);
   expect(stopped.stopped).toEqual([
     expect.objectContaining({ state: 'stopped', worktree_removed: true, worktree_kept: null }),
@@ -47,6 +54,9 @@ test('one slot for three: who waits says so, and starts by itself when it is fre
   release(bench, 'second');
   await untilTalking(bench, 'third');
   expect(sessionOf(bench, 'second')).toMatchObject({ state: 'completed', worktree_path: null });
+  expect(await waiter.exited).toBe(0);
+  await reading;
+  expect(said.match(/second waits for a worktree, no. 1 in line: 1 of 1 taken/g)).toHaveLength(1);
   expect(trees(bench)).toBe(1);
   release(bench, 'third');
   await untilState(bench, 'third', 'completed');

@@ -177,31 +177,46 @@ describe('forwardCheckout (E-153)', () => {
     expect(plainGit(path, 'status', '--porcelain')).toBe('');
   });
 
-  for (const [what, change] of Object.entries<(root: string) => void>({
-    'a changed file': (root) => writeFileSync(join(root, 'a'), 'mine\n'),
-    'a staged file': (root) => {
-      writeFileSync(join(root, 'mine'), 'mine\n');
-      plainGit(root, 'add', 'mine');
-    },
-    'a deleted file': (root) => rmSync(join(root, 'a')),
-    'a new file in the way': (root) => writeFileSync(join(root, 'b'), 'mine\n'),
-    'an ignored file in the way': (root) => {
-      writeFileSync(join(root, '.git/info/exclude'), 'b\n');
-      writeFileSync(join(root, 'b'), 'mine\n');
-    },
-    'a folder with ignored files in the way': (root) => {
-      writeFileSync(join(root, '.git/info/exclude'), 'mine\n');
-      mkdirSync(join(root, 'b'));
-      writeFileSync(join(root, 'b/mine'), 'mine\n');
-    },
-    'an ignored file where a folder has to be': (root) => {
-      writeFileSync(join(root, '.git/info/exclude'), 'folder\n');
-      writeFileSync(join(root, 'folder'), 'mine\n');
-    },
-    'an ignored link in the way': (root) => {
-      writeFileSync(join(root, '.git/info/exclude'), 'b\n');
-      symlinkSync('/nowhere', join(root, 'b'));
-    },
+  for (const [what, [path, change]] of Object.entries<[path: string, change: (root: string) => void]>({
+    'a changed file': ['a', (root) => writeFileSync(join(root, 'a'), 'mine\n')],
+    'a staged file': [
+      'mine',
+      (root) => {
+        writeFileSync(join(root, 'mine'), 'mine\n');
+        plainGit(root, 'add', 'mine');
+      },
+    ],
+    'a deleted file': ['a', (root) => rmSync(join(root, 'a'))],
+    'a new file in the way': ['b', (root) => writeFileSync(join(root, 'b'), 'mine\n')],
+    'an ignored file in the way': [
+      'b',
+      (root) => {
+        writeFileSync(join(root, '.git/info/exclude'), 'b\n');
+        writeFileSync(join(root, 'b'), 'mine\n');
+      },
+    ],
+    'a folder with ignored files in the way': [
+      'b/',
+      (root) => {
+        writeFileSync(join(root, '.git/info/exclude'), 'mine\n');
+        mkdirSync(join(root, 'b'));
+        writeFileSync(join(root, 'b/mine'), 'mine\n');
+      },
+    ],
+    'an ignored file where a folder has to be': [
+      'folder',
+      (root) => {
+        writeFileSync(join(root, '.git/info/exclude'), 'folder\n');
+        writeFileSync(join(root, 'folder'), 'mine\n');
+      },
+    ],
+    'an ignored link in the way': [
+      'b',
+      (root) => {
+        writeFileSync(join(root, '.git/info/exclude'), 'b\n');
+        symlinkSync('/nowhere', join(root, 'b'));
+      },
+    ],
   })) {
     test(`dirty, untouched to the byte: ${what}`, async () => {
       const at = ahead((root) => {
@@ -213,10 +228,21 @@ describe('forwardCheckout (E-153)', () => {
       });
       change(at.root);
       const before = state(at.root);
-      expect(await forward(at)).toBe('dirty');
+      expect(await forward(at)).toEqual({ in_the_way: [path] });
       expect(state(at.root)).toEqual(before);
     });
   }
+
+  test('changes that are hidden from git status are in the way, too', async () => {
+    const at = ahead((root) => {
+      commitFile(root, 'a', 'changed\n', 'a');
+    });
+    plainGit(at.root, 'update-index', '--skip-worktree', 'a');
+    writeFileSync(join(at.root, 'a'), 'mine\n');
+    expect(await forward(at)).toEqual({ in_the_way: ['a'] });
+    expect(readFileSync(join(at.root, 'a'), 'utf8')).toBe('mine\n');
+    expect(head(at.root, 'main')).toBe(at.from);
+  });
 
   for (const [what, change] of Object.entries<(root: string) => void>({
     'a merge under way': (root) => {

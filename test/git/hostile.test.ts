@@ -5,7 +5,7 @@ import { workFacts } from '../../src/git/facts.ts';
 import { git } from '../../src/git/run.ts';
 import { addWorktree, removeCleanWorktree } from '../../src/git/worktree.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { plainGit, tryPlainGit } from './plain.ts';
+import { commitFile, plainGit, tryPlainGit } from './plain.ts';
 import { attributes, divergedBranches, hook, newTrap, set, signedCommit, submodule, type Trap, touch } from './trap.ts';
 
 interface Channel {
@@ -26,6 +26,16 @@ function newWorktree({ repo }: Trap): Promise<void> {
     base_commit,
     clock: systemClock,
   });
+}
+
+/** The object is gone, and somebody has promised to have it. */
+function promise(trap: Trap, id: string): void {
+  set('remote.evil.url', trap.repo)(trap);
+  set('remote.evil.uploadpack', trap.brief)(trap);
+  set('remote.evil.promisor', 'true')(trap);
+  set('extensions.partialClone', 'evil')(trap);
+  set('core.repositoryFormatVersion', '1')(trap);
+  rmSync(join(trap.repo, '.git/objects', id.slice(0, 2), id.slice(2)));
 }
 
 const worktreeArgs = ({ repo }: Trap) => ['worktree', 'add', '-b', 'plain', join(repo, '..', 'plain')];
@@ -214,16 +224,26 @@ const CHANNELS: Channel[] = [
   },
   {
     name: 'a promisor remote, when an object is missing',
-    plant: (trap) => {
-      set('remote.evil.url', trap.repo)(trap);
-      set('remote.evil.uploadpack', trap.brief)(trap);
-      set('remote.evil.promisor', 'true')(trap);
-      set('extensions.partialClone', 'evil')(trap);
-      set('core.repositoryFormatVersion', '1')(trap);
-      const blob = plainGit(trap.repo, 'rev-parse', 'HEAD:a');
-      rmSync(join(trap.repo, '.git/objects', blob.slice(0, 2), blob.slice(2)));
-    },
+    plant: (trap) => promise(trap, plainGit(trap.repo, 'rev-parse', 'HEAD:a')),
     args: () => ['cat-file', '-p', 'HEAD:a'],
+  },
+  {
+    name: 'a promisor remote, when a commit is missing',
+    plant: (trap) => {
+      const first = plainGit(trap.repo, 'rev-parse', 'HEAD');
+      commitFile(trap.repo, 'b', 'b\n', 'second');
+      promise(trap, first);
+    },
+    args: () => ['rev-list', 'HEAD'],
+  },
+  {
+    name: 'a promisor remote, when the commit of a branch is missing',
+    plant: (trap) => {
+      const id = plainGit(trap.repo, 'commit-tree', '-m', 'gone', 'HEAD^{tree}');
+      plainGit(trap.repo, 'branch', 'gone', id);
+      promise(trap, id);
+    },
+    args: () => ['for-each-ref', '--format=%(refname) %(subject)'],
   },
   {
     name: 'credential.helper',

@@ -49,3 +49,41 @@ test('a branch is deleted only when it is merged and nowhere checked out', async
   expect(await removeMergedBranch(dir, 'merged')).toBe(false);
   expect(git('branch', '--format=%(refname:short)').split('\n').sort()).toEqual(['main', 'own', 'used']);
 });
+
+test('of two branches that keep each other, one stays, however both are asked to go at once', async () => {
+  const { dir, git, commit } = repository();
+  const pairs = 12;
+  const heads: string[] = [];
+  for (let i = 0; i < pairs; i += 1) {
+    git('switch', '-q', '-c', `a${i}`, 'main');
+    commit();
+    heads.push(git('rev-parse', 'HEAD'));
+    git('branch', `b${i}`);
+  }
+  git('switch', '-q', 'main');
+  for (let i = 0; i < pairs; i += 1) {
+    const both = await Promise.allSettled([`a${i}`, `b${i}`].map((branch) => removeMergedBranch(dir, branch)));
+    const failed = both.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+    expect(failed).toEqual(['branch_unmerged']);
+  }
+  const left = git('for-each-ref', '--format=%(objectname)', 'refs/heads/a*', 'refs/heads/b*').split('\n');
+  expect(left.sort()).toEqual(heads.sort());
+});
+
+test('what keeps a branch may be an older name of a remote, an annotated tag, or a newer commit', async () => {
+  const { dir, git, commit } = repository();
+  for (const keep of [
+    () => git('tag', '-a', '-m', 'v', 'v1', 'work'),
+    () => git('update-ref', 'refs/remotes/origin/x', 'work'),
+    () => git('branch', 'zz', git('commit-tree', '-p', 'work', '-m', 'newer', 'work^{tree}')),
+  ]) {
+    git('switch', '-q', '-c', 'work', 'main');
+    commit();
+    git('switch', '-q', 'main');
+    await expect(removeMergedBranch(dir, 'work')).rejects.toMatchObject({ code: 'branch_unmerged' });
+    keep();
+    git('symbolic-ref', 'refs/remotes/origin/HEAD', 'refs/heads/work');
+    expect(await removeMergedBranch(dir, 'work')).toBe(true);
+    git('symbolic-ref', '-d', 'refs/remotes/origin/HEAD');
+  }
+});

@@ -62,9 +62,9 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     chmodSync(join(path, 'run'), 0o755);
     symlinkSync('nowhere', join(path, 'link'));
     const before = state(root, path);
-    const { ref, commit, ignored } = await save(path);
+    const { ref, commit, ignored_ref, left_out } = await save(path);
     expect(state(root, path)).toEqual(before);
-    expect([ref, ignored]).toEqual(['refs/drover/rescued/s1', []]);
+    expect([ref, ignored_ref, left_out]).toEqual(['refs/drover/rescued/s1', null, []]);
     expect(plainGit(root, 'rev-parse', ref)).toBe(commit);
     expect(plainGit(root, 'rev-parse', `${commit}^1`)).toBe(plainGit(path, 'rev-parse', 'HEAD'));
     expect(filesOf(root, commit)).toEqual(filesIn(path));
@@ -123,19 +123,39 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     ]);
   });
 
-  test('ignored files are named, not saved; those that are staged all the same are saved', async () => {
+  test('ignored files that are named are saved apart, as they stand; others are not, unless they are staged', async () => {
     const { root, path } = worktree();
     writeFileSync(join(path, '.gitignore'), '*.log\ncache/\n');
-    mkdirSync(join(path, 'cache'));
-    for (let i = 10; i < 40; i += 1) writeFileSync(join(path, `${i}.log`), 'x\n');
-    writeFileSync(join(path, 'cache/x'), 'x\n');
-    writeFileSync(join(path, 'kept.log'), 'x\n');
+    mkdirSync(join(path, 'cache/deep'), { recursive: true });
+    writeFileSync(join(path, 'cache/deep/x [1]\r\n'), 'x\r\n');
+    symlinkSync('nowhere', join(path, 'cache/link'));
+    for (const name of ['*.log', 'other.log', 'kept.log']) writeFileSync(join(path, name), `${name}\n`);
     plainGit(path, 'add', '-f', 'kept.log');
-    const { commit, ignored } = await save(path);
-    expect(plainGit(root, 'ls-tree', '-r', '--name-only', commit).split('\n')).toEqual(['.gitignore', 'a', 'kept.log']);
-    expect([ignored.length, ignored.includes('10.log'), ignored.includes('kept.log')]).toEqual([20, true, false]);
-    for (let i = 10; i < 40; i += 1) rmSync(join(path, `${i}.log`));
-    expect((await save(path)).ignored).toEqual(['cache/']);
+    const before = state(root, path);
+    const saved = await rescue({ path, session_id: 's1', ignored: ['cache/', '*.log'], clock: systemClock });
+    expect(state(root, path)).toEqual(before);
+    const names = (ref: string) => plainGit(root, 'ls-tree', '-r', '-z', '--name-only', ref).split('\0').slice(0, -1);
+    expect(names(saved.commit)).toEqual(['.gitignore', 'a', 'kept.log']);
+    expect(saved.ignored_ref).toBe('refs/drover/rescued/s1-ignored');
+    expect(names(saved.ignored_ref ?? '')).toEqual(['*.log', 'cache/deep/x [1]\r\n', 'cache/link']);
+    expect(plainGit(root, 'log', '--format=%P', saved.ignored_ref ?? '')).toBe('');
+    expect(await rescue({ path, session_id: 's1', ignored: ['cache/', '*.log'], clock: systemClock })).toEqual(saved);
+    plainGit(root, 'fsck', '--strict');
+  });
+
+  test('who has been rescued a thousand times is told, and nothing is done', async () => {
+    const { root, path } = worktree();
+    const head = plainGit(root, 'rev-parse', 'HEAD');
+    const refs = Array.from({ length: 1_000 }, (_, i) => `refs/drover/rescued/s1${i === 0 ? '' : `-${i + 1}`}`);
+    const folder = join(root, '.git/refs/drover/rescued');
+    mkdirSync(folder, { recursive: true });
+    for (const ref of refs) writeFileSync(join(root, '.git', ref), `${head}\n`);
+    writeFileSync(join(path, 'new'), 'x');
+    const files = filesIn(path);
+    await expect(save(path)).rejects.toMatchObject({ kind: 'failed', code: 'rescue_refs_full' });
+    expect([filesIn(path), plainGit(root, 'rev-parse', ...refs)]).toEqual([files, `${head}\n`.repeat(1_000).trim()]);
+    plainGit(root, 'update-ref', '-d', 'refs/drover/rescued/s1-7');
+    expect((await save(path)).ref).toBe('refs/drover/rescued/s1-7');
   });
 
   test('repositories inside: their files are saved, their .git is named; so are submodules', async () => {
@@ -148,7 +168,7 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     plainGit(path, 'commit', '--quiet', '-m', 'sub');
     writeFileSync(join(path, 'sub/a'), 'changed\n');
     const before = state(root, path);
-    const { commit, ignored } = await save(path);
+    const { commit, left_out } = await save(path);
     expect(state(root, path)).toEqual(before);
     expect(plainGit(root, 'ls-tree', '-r', '--name-only', commit).split('\n')).toEqual([
       'a',
@@ -159,7 +179,7 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
       'sub',
       'unborn/new',
     ]);
-    expect(ignored.sort()).toEqual(['inner/.git/', 'inner/deeper/.git/', 'sub/', 'unborn/.git/']);
+    expect(left_out.sort()).toEqual(['inner/.git/', 'inner/deeper/.git/', 'sub/', 'unborn/.git/']);
   });
 
   test('no filter runs: a large file is saved as it stands there', async () => {
@@ -175,6 +195,32 @@ describe('rescue (ARCHITECTURE §1.6)', () => {
     expect(plainGit(root, 'show', `${commit}:x.bin`)).toBe('large\0');
     expect(plainGit(root, 'show', `${commit}:dos`)).toBe('one\r\ntwo');
     expect(existsSync(trap.canary)).toBe(false);
+  });
+
+  test('byte for byte, whatever attributes would make of it: line ends, keywords, encodings', async () => {
+    const { root, path } = worktree();
+    const attributes = ['*.crlf text', '*.id ident', '*.u16 working-tree-encoding=UTF-16LE', '*.dos text eol=crlf'];
+    commitFile(path, '.gitattributes', `${attributes.join('\n')}\n`, 'attributes');
+    commitFile(path, 'same.dos', 'one\r\n', 'dos');
+    const files: Record<string, Buffer> = {
+      'x.crlf': Buffer.from('one\r\ntwo\n\r\n'),
+      'odd "näme"\n.crlf': Buffer.from('one\r\n'),
+      'x.id': Buffer.from('$Id: mine $\n'),
+      'x.u16': Buffer.from('wide\n', 'utf16le'),
+      'same.dos': Buffer.from('one\r\n'),
+      'deep/er/y.crlf': Buffer.from('\r\n'),
+    };
+    mkdirSync(join(path, 'deep/er'), { recursive: true });
+    for (const [name, bytes] of Object.entries(files)) writeFileSync(join(path, name), bytes);
+    chmodSync(join(path, 'x.crlf'), 0o755);
+    const before = state(root, path);
+    const { commit } = await save(path);
+    expect(state(root, path)).toEqual(before);
+    for (const [name, bytes] of Object.entries(files)) {
+      const { stdout } = Bun.spawnSync(['git', 'cat-file', 'blob', `${commit}:${name}`], { cwd: root });
+      expect([name, stdout.toString('hex')]).toEqual([name, bytes.toString('hex')]);
+    }
+    expect(plainGit(root, 'ls-tree', commit, 'x.crlf')).toStartWith('100755 ');
   });
 
   test('a ref is never overwritten; the same is not saved twice, even after somebody died in between', async () => {

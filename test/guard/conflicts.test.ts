@@ -1,8 +1,8 @@
 import { expect, test } from 'bun:test';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { callTool } from '../../src/cli/mcp-tools.ts';
-import { ConflictGuard, enforceConflicts } from '../../src/guard/conflicts.ts';
+import { ConflictGuard } from '../../src/guard/conflicts.ts';
 import { importEvents, resolve } from '../../src/guard/incidents.ts';
 import type { HarnessEvent } from '../../src/model/harness.ts';
 import { findIncident, listIncidents } from '../../src/store/incident-list.ts';
@@ -16,9 +16,13 @@ const line = (id: string, session_id: string, timestamp: string | number, action
     ...{ id, session_id, tool_name: 'Edit', input_summary: 'x', output_summary: 'y', timestamp },
     file_events: [{ path: 'src/lib.rs', action }],
   });
-const edit = (path: string): HarnessEvent => ({
+const call = (path: string): HarnessEvent => ({
   ...{ type: 'tool_use', tool: 'Edit', tool_id: path, input: '', files: [{ path, action: 'modify' }] },
 });
+const answer = (path: string, is_error: boolean): HarnessEvent => ({
+  ...{ type: 'tool_result', tool_id: path, is_error, output: is_error ? 'no such text' : 'ok' },
+});
+const edit = (path: string) => [call(path), answer(path, false)];
 
 async function farm(settings: object = {}): Promise<{ world: TestStore; repo_root: string }> {
   const world = await testStore();
@@ -72,12 +76,10 @@ test('the outcome of a pass says what was done; switched off nothing is (E-127)'
   const log = `${line('1', 'session-a', 1)}\n${line('2', 'session-b', 2)}`;
   await importEvents(world.deps, PERSON, log);
   const writes = [{ session_id: 'session-b', repo_root, path: 'src/lib.rs', action: 'modify' as const, at: 2 }];
-  const pass = async () => {
-    const { conflicts } = await world.deps.config_for(repo_root);
-    return enforceConflicts(world.deps, { repo_root, writes, conflicts, now: 10 });
-  };
-  expect(await pass()).toMatchObject({
+  const pass = () => guardOf(world).enforce({ repo_root, writes, now: 10 });
+  expect(await pass()).toEqual({
     ...{ strategy: 'escalate', created_incidents: 1, resolved_incidents: 0, paused_sessions: ['session-b'] },
+    summaries: ['Escalated overlap on src/lib.rs; paused later session session-b while session-a stays active'],
   });
   expect(await pass()).toMatchObject({ created_incidents: 0, resolved_incidents: 0, paused_sessions: [] });
   await world.store.write((tx) => tx.run("UPDATE sessions SET merged_at = 10 WHERE id = 'session-a'"));
@@ -86,10 +88,9 @@ test('the outcome of a pass says what was done; switched off nothing is (E-127)'
   const off = await farm({ is_enabled: false, strategy: 'merge' });
   await importEvents(off.world.deps, PERSON, log);
   const again = writes.map((write) => ({ ...write, repo_root: off.repo_root }));
-  const { conflicts } = await off.world.deps.config_for(off.repo_root);
-  const none = await enforceConflicts(off.world.deps, { repo_root: off.repo_root, writes: again, conflicts, now: 10 });
-  expect(none).toMatchObject({
-    ...{ strategy: 'merge', created_incidents: 0, resolved_incidents: 0, paused_sessions: [] },
+  const none = await guardOf(off.world).enforce({ repo_root: off.repo_root, writes: again, now: 10 });
+  expect(none).toEqual({
+    ...{ strategy: 'merge', created_incidents: 0, resolved_incidents: 0, paused_sessions: [], summaries: [] },
   });
   expect(await guardOf(off.world).look(10)).toEqual([]);
   expect(await open(off.world)).toEqual([]);
@@ -100,29 +101,57 @@ test('what two turns say in their streams is judged, and each write once (E-142)
   const guard = guardOf(world);
   expect(await guard.look(10)).toEqual([]);
   const [a, b] = [await takeTurn(world, 'session-a'), await takeTurn(world, 'session-b')];
-  await feedTurn(world, a, [edit('src/lib.rs'), edit('own.rs')]);
+  await feedTurn(world, a, [...edit('src/lib.rs'), ...edit('own.rs')]);
   expect(await guard.look(11)).toEqual([]);
   world.clock.advance(5);
-  await feedTurn(world, b, [edit('src/lib.rs')]);
+  await feedTurn(world, b, edit('src/lib.rs'));
   expect(await guard.look(12)).toEqual([
     'Applied last-write-wins on src/lib.rs; kept later session session-b active and paused session-a',
   ]);
   expect([(await row(world, 'session-a')).state, (await row(world, 'session-b')).state]).toEqual(['parked', 'working']);
 });
 
-test('settings of one repository that cannot be read do not keep another one from being judged', async () => {
-  const bad = await farm();
-  const { world } = bad;
-  const other = join(world.home, 'barn');
-  for (const id of ['session-c', 'session-d'])
-    await seedSession(world, { id, name: id, repo_root: other, working_dir: other });
-  writeFileSync(join(bad.repo_root, '.drover/config.yaml'), 'conflicts: [');
-  const ids = ['session-a', 'session-b', 'session-c', 'session-d'];
-  await importEvents(world.deps, PERSON, ids.map((id, i) => line(id, id, i)).join('\n'));
-  const lines = await guardOf(world).look(10);
-  expect(lines.filter((text) => text.startsWith('Escalated'))).toHaveLength(1);
-  expect(lines.filter((text) => text.includes('config_invalid'))).toHaveLength(1);
-  expect((await row(world, 'session-d')).state).toBe('parked');
+test('nobody is held for a call that is not answered yet, nor for one that failed (E-142)', async () => {
+  const { world } = await farm();
+  const guard = guardOf(world);
+  const [a, b] = [await takeTurn(world, 'session-a'), await takeTurn(world, 'session-b')];
+  await feedTurn(world, a, edit('src/lib.rs'));
+  await feedTurn(world, b, [call('src/lib.rs')]);
+  expect(await guard.look(11)).toEqual([]);
+  await feedTurn(world, b, [answer('src/lib.rs', true)]);
+  expect(await guard.look(12)).toEqual([]);
+  expect([await open(world), (await row(world, 'session-b')).state]).toEqual([[], 'working']);
+  await feedTurn(world, b, edit('src/lib.rs'));
+  expect(await guard.look(13)).toHaveLength(1);
+  expect((await row(world, 'session-b')).state).toBe('parked');
+});
+
+test('what was let pass because the other was held is judged when that one goes on', async () => {
+  const { world, repo_root } = await farm();
+  await seedSession(world, { id: 'session-c', name: 'c', repo_root, working_dir: repo_root });
+  const guard = guardOf(world);
+  expect(await guard.look(9)).toEqual([]);
+  const wrote = async (id: string, at: number, path: string) =>
+    importEvents(
+      world.deps,
+      PERSON,
+      JSON.stringify({ id: `${id}-${at}`, session_id: id, timestamp: at, file_events: [{ path, action: 'modify' }] }),
+    );
+  await wrote('session-a', 1, 'x');
+  await wrote('session-b', 2, 'x');
+  await wrote('session-b', 3, 'y');
+  await wrote('session-c', 4, 'y');
+  // The one that c is in the way of is held in the same pass, and what c writes later meets nobody either.
+  expect(await guard.look(10)).toEqual([expect.stringContaining('overlap on x; paused later session session-b')]);
+  await wrote('session-c', 5, 'z');
+  expect(await guard.look(11)).toEqual([]);
+  expect((await row(world, 'session-c')).state).toBe('queued');
+  const [incident] = await open(world);
+  if (incident === undefined) throw new Error('no incident');
+  await resolve(world.deps, PERSON, { incident, resolution: 'fine', keep: null, resume: true });
+  expect(await guard.look(12)).toEqual([expect.stringContaining('overlap on y; paused later session session-c')]);
+  expect([(await row(world, 'session-b')).state, (await row(world, 'session-c')).state]).toEqual(['queued', 'parked']);
+  expect(await guard.look(13)).toEqual([]);
 });
 
 test('settling is not for the two, nor for roles that may not stop others; it needs words (CX-27)', async () => {
@@ -196,4 +225,14 @@ test('a session sees its own and its children’s open incidents in its status, 
   await guardOf(world).look(10);
   expect([await ask('session-a'), await ask('lead')]).toEqual([true, true]);
   expect(await ask('other')).toBe(false);
+});
+
+test('a file reached by a link is the same file: the two are in each other’s way (E-128)', async () => {
+  const { world, repo_root } = await farm();
+  mkdirSync(join(repo_root, 'real'));
+  symlinkSync('real', join(repo_root, 'lnk'));
+  const at = (id: string, path: string) => line(id, id, 1).replace('src/lib.rs', path);
+  await importEvents(world.deps, PERSON, [at('session-a', 'real/x'), at('session-b', 'lnk/x')].join('\n'));
+  expect((await guardOf(world).look(10)).filter((text) => text.includes('overlap on real/x'))).toHaveLength(1);
+  expect((await open(world)).map(({ path }) => path)).toEqual(['real/x']);
 });

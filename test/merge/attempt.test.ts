@@ -2,9 +2,10 @@ import { expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { factsOf, type Known } from '../../src/merge/facts.ts';
-import { lockTarget, mergeLockPath } from '../../src/merge/lock.ts';
+import { lockTarget } from '../../src/merge/lock.ts';
 import type { Piece } from '../../src/merge/piece.ts';
 import { buildStack, missingOf, verifyStack } from '../../src/merge/stack.ts';
+import { mergeLockPath } from '../../src/model/merge-place.ts';
 import type { SessionRow } from '../../src/model/session.ts';
 import { claimMerges, settleFailed, settleMerged } from '../../src/store/merge.ts';
 import { plainGit } from '../git/plain.ts';
@@ -12,7 +13,7 @@ import { tempDir } from '../support/temp.ts';
 import { commit, type Field, field } from './field.ts';
 
 async function known(world: Field, row: SessionRow): Promise<Known & { head: string }> {
-  const open = { require_completed: false, failures: new Map(), passed_over: new Map() };
+  const open = { require_completed: false, ready: new Map(), failures: new Map(), passed_over: new Map() };
   const target_head = plainGit(world.repo, 'rev-parse', 'main');
   const found = await factsOf(row, { repo_root: world.repo, target: 'main', target_head, ...open });
   if (found.head === null) throw new Error(found.candidate.error ?? 'no head');

@@ -3,9 +3,9 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { advanceTarget } from '../../src/merge/advance.ts';
 import { factsOf } from '../../src/merge/facts.ts';
-import { mergeLockPath } from '../../src/merge/lock.ts';
 import { buildStack } from '../../src/merge/stack.ts';
 import { homePaths } from '../../src/model/home.ts';
+import { mergeLockPath } from '../../src/model/merge-place.ts';
 import type { SessionRow } from '../../src/model/session.ts';
 import { claimMerges, planMerges } from '../../src/store/merge.ts';
 import { plainGit, tryPlainGit } from '../git/plain.ts';
@@ -37,7 +37,8 @@ async function ended(child: ReturnType<typeof drover>) {
 async function killedAfter(world: Field, row: SessionRow, step: 'claim' | 'plan' | 'advance'): Promise<void> {
   const from = plainGit(world.repo, 'rev-parse', 'main');
   const place = { repo_root: world.repo, target: 'main' };
-  const ground = { ...place, target_head: from, require_completed: false, failures: new Map(), passed_over: new Map() };
+  const open = { require_completed: false, ready: new Map(), failures: new Map(), passed_over: new Map() };
+  const ground = { ...place, target_head: from, ...open };
   const known = await factsOf(row, ground);
   const head = known.head ?? '';
   const claims = [{ session_id: row.id, branch: row.branch ?? '', head }];
@@ -46,7 +47,7 @@ async function killedAfter(world: Field, row: SessionRow, step: 'claim' | 'plan'
   const { pieces } = await buildStack(world.repo, from, [{ seq: claim.seq, known, head }]);
   const merged_commit = pieces[0]?.commit ?? '';
   await planMerges(world.store, [{ seq: claim.seq, base_head: from, merged_commit }]);
-  if (step === 'advance') await advanceTarget({ deps: world.deps, ...place }, from, merged_commit);
+  if (step === 'advance') await advanceTarget({ deps: world.deps, by: 'operator', ...place }, from, merged_commit);
 }
 
 const OUTCOMES = 'SELECT outcome, reason FROM merges ORDER BY seq';
@@ -166,8 +167,9 @@ test('one worktree that cannot be read is one failure, and the others go in (E-1
 
   const report = await world.queue();
 
-  expect(report.merged.map((each) => each.session_id)).toEqual([good.id]);
-  expect(report.failures.map((each) => each.session_id).sort()).toEqual([gone.id, broken.id].sort());
+  // Of a directory that is gone the branch is still there.
+  expect(report.merged.map((each) => each.session_id).sort()).toEqual([good.id, gone.id].sort());
+  expect(report.failures.map((each) => each.session_id)).toEqual([broken.id]);
   expect(report.blocked_by_queue_session_ids).toEqual([]);
   expect(report.exit_code).toBe(1);
 });

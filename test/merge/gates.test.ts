@@ -7,6 +7,7 @@ import type { SessionRow } from '../../src/model/session.ts';
 import { plainGit } from '../git/plain.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
 import { tempDir } from '../support/temp.ts';
+import { until } from '../support/until.ts';
 import { commit, type Field, field, write, writeConfig } from './field.ts';
 
 /** A gate that appends what it sees to a file, so that a test knows how often and on what it ran. */
@@ -198,7 +199,7 @@ test('an interrupted gate is nobody’s fault: nothing is recorded, moved or lef
   const target = plainGit(world.repo, 'rev-parse', 'main');
   const stop = new AbortController();
   const merging = world.queue({ signal: stop.signal });
-  while (!existsSync(mark)) await Bun.sleep(5);
+  await until('the gate runs', () => existsSync(mark));
   stop.abort();
   await expect(merging).rejects.toMatchObject({ kind: 'interrupted' });
   expect(plainGit(world.repo, 'rev-parse', 'main')).toBe(target);

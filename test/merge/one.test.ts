@@ -107,14 +107,18 @@ test('a checkout of the target with changes is refused before anything is touche
   expect(readFileSync(join(world.repo, 'notes.txt'), 'utf8')).toBe('mine too\n');
 });
 
-test('an untracked file where a merged one belongs is refused as late as that, and stays', async () => {
+test('an ignored file where a merged one belongs is refused by name, as late as that, and stays', async () => {
   const world = await field();
   const row = await world.session('builder', { commits: [{ 'notes.txt': 'of the session\n' }] });
+  writeFileSync(join(world.repo, '.git/info/exclude'), 'notes.txt\n');
   writeFileSync(join(world.repo, 'notes.txt'), 'of the person\n');
   const before = await state(world);
 
-  expect(await refusal(merge(world, row))).toMatchObject({ code: 'target_checkout_dirty' });
+  const error = await refusal(merge(world, row));
 
+  expect(error.code).toBe('target_checkout_dirty');
+  expect(error.details.unsafe_condition).toContain('"notes.txt"');
+  expect(error.details.data).toMatchObject({ changed: ['notes.txt'] });
   expect(await state(world)).toEqual(before);
   expect(readFileSync(join(world.repo, 'notes.txt'), 'utf8')).toBe('of the person\n');
 });

@@ -72,6 +72,58 @@ describe('checking one file (O-94)', () => {
     expect(mergeConfig(checked.file, null).turn).toEqual({ ...DEFAULT_CONFIG.turn, max_attempts: 2 });
   });
 
+  test('how many at once, where their worktrees are, what they may spend and what is done about conflicts (E-173)', () => {
+    const raw = {
+      ...{ default_harness: 'codex', default_profile: 'careful', max_live_sessions: 3, max_worktrees: 2 },
+      worktree: { root: '/srv/trees', branch_prefix: 'team', retention_ms: '2h', by_default: true },
+      watchdog: { stale_ms: '1m', zombie_ms: '5m' },
+      harness_runners: { cursor: { program: 'cursor-agent' } },
+      profiles: { careful: { max_budget_usd: 1.5, token_budget: 1_000 } },
+      conflicts: { is_enabled: false, strategy: 'merge', notify_lead: false },
+    };
+    expect(mergeConfig(file(raw), null)).toMatchObject({
+      ...raw,
+      worktree: { ...DEFAULT_CONFIG.worktree, ...raw.worktree, retention_ms: 7_200_000 },
+      watchdog: { ...DEFAULT_CONFIG.watchdog, stale_ms: 60_000, zombie_ms: 300_000 },
+    });
+    expect(mergeConfig(file({}), null).conflicts).toEqual({
+      ...{ is_enabled: true, strategy: 'escalate', notify_lead: true },
+    });
+    // The repository knows best what its own sessions do to each other.
+    expect(mergeConfig(file(raw), file({ conflicts: { strategy: 'last_write_wins' } }, 'project')).conflicts).toEqual({
+      ...{ is_enabled: false, strategy: 'last_write_wins', notify_lead: false },
+    });
+    for (const wrong of [
+      { conflicts: { strategy: 'flip a coin' } },
+      { max_worktrees: 0 },
+      { worktree: { retention_ms: -1 } },
+    ])
+      expect(checkConfig(wrong, 'user').issues).toHaveLength(1);
+  });
+
+  test('a place for worktrees in a .git, however it is spelt or filled in, is refused', () => {
+    const issues = (path: string) =>
+      checkConfig({ worktree: { path } }, 'user').issues.map(({ path }) => path.join('.'));
+    for (const path of [
+      '.git/{id}',
+      '{project}/.GIT/{id}',
+      'x/.Git/y-{id}',
+      '{id}/.git',
+      '.{name}/{id}',
+      '.g{project}/{id}',
+    ])
+      expect([path, issues(path)]).toEqual([path, ['worktree.path']]);
+    for (const path of [
+      '{project}-{id}',
+      '.github/{id}',
+      '{project}.git/{id}',
+      '.x{name}/{id}',
+      'git/{id}',
+      '.drover/{name}-{id}',
+    ])
+      expect([path, issues(path)]).toEqual([path, []]);
+  });
+
   test('keys of a time with terminals are taken, ignored and told: headless is the only mode (O-28)', () => {
     const checked = checkConfig({ runtime: { shellInitDelayMs: 0, claudeHeadlessByDefault: false } }, 'user');
     expect(checked).toEqual({

@@ -48,20 +48,37 @@ test('what a hook prints is kept up to a bound', async () => {
   expect(run?.output.length).toBe(2_000);
 });
 
-test('when its time is over its whole tree is ended', async () => {
+/** Whoever nobody waits for may stay as a zombie. */
+function isAlive(pid_file: string): boolean {
+  const proc = `/proc/${readFileSync(pid_file, 'utf8').trim()}/stat`;
+  return existsSync(proc) && !/\) Z /.test(readFileSync(proc, 'utf8'));
+}
+
+/** Shell text that starts a process in a session of its own, which writes its pid to this file first and goes on. */
+const astray = (pid_file: string, then = 'exec sleep 600') =>
+  `setsid sh -c 'echo $$ >"${pid_file}.new" && mv "${pid_file}.new" "${pid_file}"; ${then}' & until [ -s "${pid_file}" ]; do sleep 0.02; done`;
+
+test('when its time is over its whole tree is ended, also what has left its session', async () => {
   const at = await ready();
-  at.config.worktree.hook_timeout_ms = 200;
-  at.config.worktree.hooks.after_run = 'sleep 601 & sleep 3';
+  const file = join(at.world.home, 'pid');
+  at.config.worktree.hook_timeout_ms = 1_000;
+  at.config.worktree.hooks.after_run = `(${astray(file)}) & sleep 600`;
   const run = await runHook(at.deps, 'after_run', at.row, at.row.worktree_path);
   expect(run).toMatchObject({ ok: false, timed_out: true });
-  const left = Bun.spawnSync(['pgrep', '-f', 'sleep 601$']).stdout.toString().trim();
-  const ours = left.split('\n').filter((pid) => pid !== '' && existsSync(`/proc/${pid}/cwd`));
-  const inside = ours.filter((pid) =>
-    Bun.spawnSync(['readlink', `/proc/${pid}/cwd`])
-      .stdout.toString()
-      .startsWith(at.world.home),
-  );
-  expect(inside).toEqual([]);
+  expect(isAlive(file)).toBe(false);
+});
+
+test('what a hook leaves behind at its good end is ended and counted, even if it never stops talking', async () => {
+  const at = await ready();
+  const file = join(at.world.home, 'pid');
+  at.config.worktree.hooks.after_run = astray(file, 'while :; do echo still here; sleep 0.02; done');
+  const run = await runHook(at.deps, 'after_run', at.row, at.row.worktree_path);
+  expect(run).toMatchObject({ ok: true, timed_out: false });
+  expect(run?.left_over).toBeGreaterThan(0);
+  expect(isAlive(file)).toBe(false);
+  expect(await at.events(at.row, 'hook')).toEqual([expect.objectContaining({ left_over: run?.left_over })]);
+  at.config.worktree.hooks.after_run = 'true';
+  expect(await runHook(at.deps, 'after_run', at.row, at.row.worktree_path)).toMatchObject({ left_over: 0 });
 });
 
 test('no hook, or no directory: nothing is run and nothing recorded', async () => {

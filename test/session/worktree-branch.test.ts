@@ -1,15 +1,19 @@
 import { describe, expect, test } from 'bun:test';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { AppError } from '../../src/model/error.ts';
 import type { ReservationRow, ThreadRow } from '../../src/model/reservation.ts';
 import type { SessionRow } from '../../src/model/session.ts';
 import { recover, resume } from '../../src/session/control.ts';
 import { prepareWorktree } from '../../src/session/worktree.ts';
+import { claimMerges, settleMerged } from '../../src/store/merge.ts';
 import { claimSlot, heldSlots, settleSlot } from '../../src/store/worktree.ts';
 import { heartbeat, namedReservation } from '../../src/team/reservation.ts';
 import { reserve } from '../../src/team/reserve.ts';
 import { plainGit } from '../git/plain.ts';
 import { allReservations, DEAD, living, putReservations } from '../support/reservation.ts';
 import { takeTurn } from '../support/store.ts';
+import { until } from '../support/until.ts';
 import { type Field, field, isThere, treeOf } from './field.ts';
 
 const PERSON = { name: 'operator', session: null };
@@ -112,6 +116,21 @@ describe('a session has the branch of its worktree alone (H-36, I6)', () => {
     ]);
   });
 
+  test('completed, and merged with its work (MODEL §3)', async () => {
+    const at = await field();
+    const row = await at.completed('one');
+    expect(await rows(at)).toEqual([expect.objectContaining({ session_id: row.id, status: 'complete' })]);
+    const head = plainGit(at.repo, 'rev-parse', 'HEAD');
+    const claims = [{ session_id: row.id, branch: 'drover/one', head }];
+    const { store, clock } = at.world;
+    const place = { repo_root: at.repo, target: 'main', base_head: head };
+    const [claim] = await claimMerges(store, { claims, ...place, now: clock.now() });
+    const attempt = { seq: claim?.seq ?? 0, outcome: 'merged', merged_commit: head, missing_json: null } as const;
+    await settleMerged(store, { attempts: [attempt], by: 'operator', now: clock.now() });
+    expect(await rows(at)).toEqual([expect.objectContaining({ session_id: row.id, status: 'merged' })]);
+    expect(await threads(at)).toEqual([expect.objectContaining({ branch: 'drover/one', merged_commit: head })]);
+  });
+
   test('also one that was made before sessions reserved anything', async () => {
     const at = await field();
     const row = await at.settled('one');
@@ -144,6 +163,22 @@ describe('a session has the branch of its worktree alone (H-36, I6)', () => {
     );
     const heir = await recover(at.deps, PERSON, now, undefined);
     expect((await active(at)).map((each) => each.owner_session_id)).toEqual([heir.id]);
+  });
+
+  test('also while its worktree, which was removed, is made again', async () => {
+    const at = await field();
+    const row = await at.settled('one');
+    await at.stop(row);
+    plainGit(at.repo, 'worktree', 'remove', row.worktree_path);
+    await at.world.store.write((tx) => {
+      tx.run('UPDATE sessions SET worktree_path = NULL');
+      tx.run('DELETE FROM worktrees');
+    });
+    await at.resume(row);
+    const [held] = await active(at);
+    expect(held).toMatchObject({ owner_session_id: row.id, thread: 'drover/one' });
+    expect(await prepareWorktree(at.deps, await at.now(row))).toBe('ready');
+    expect(await active(at)).toEqual([{ ...(held as ReservationRow), path: row.worktree_path }]);
   });
 
   test('its own reservation of the branch, which ended with a process, is the session’s again with a new worktree', async () => {
@@ -195,16 +230,15 @@ describe('a branch that somebody else has reserved', () => {
 
   test('nothing is begun there: the session fails, and branch, reservation and slots are as they were', async () => {
     const at = await field();
-    at.config.worktree.hooks.after_create = 'touch "$DROVER_HOME/hook-ran" made';
+    at.config.worktree.hooks.after_create = 'touch made';
     await reserve(at.deps, PERSON, request(at), async () => undefined);
     const row = await at.asking('one');
     const before = await state(at);
     expect(await prepareWorktree(at.deps, row)).toBe('failed');
     await failed(at, row);
-    const { sessions: _sessions, mail: _mail, ...after } = await state(at);
-    expect(after).toEqual(
-      expect.objectContaining({ ...before, sessions: undefined, mail: undefined } as never) as never,
-    );
+    const { sessions: _failed, mail: _told, ...after } = await state(at);
+    const { sessions: _queued, mail: _brief, ...rest } = before;
+    expect(after).toEqual(rest);
     expect(await at.events(row, 'hook')).toEqual([]);
     // When it is free the session can be put back to work.
     await at.world.store.write((tx) => tx.run("UPDATE reservations SET status = 'complete', completed_at = 9"));
@@ -215,11 +249,14 @@ describe('a branch that somebody else has reserved', () => {
 
   test('while its worktree was being made: it is taken back, the branch stays for its owner', async () => {
     const at = await field();
+    const [begun, go] = [join(at.world.home, 'begun'), join(at.world.home, 'go')];
+    at.config.worktree.hooks.after_create = `touch '${begun}'; until [ -e '${go}' ]; do sleep 0.02; done`;
     const row = await at.asking('one');
-    await claimSlot(at.world.store, { session_id: row.id, path: treeOf(at, row), max: 9, now: 5 });
-    plainGit(at.repo, 'worktree', 'add', '-q', '-b', 'drover/one', treeOf(at, row));
-    at.config.worktree.hooks.after_create = 'true';
-    await late(at, row);
+    const preparing = prepareWorktree(at.deps, row);
+    await until('the worktree is there', () => existsSync(begun));
+    await reserved(at, 'drover/one', living());
+    writeFileSync(go, '');
+    expect(await preparing).toBe('failed');
     await failed(at, row);
     expect(isThere(treeOf(at, row))).toBe(false);
     expect(at.trees()).toEqual([]);
@@ -228,20 +265,6 @@ describe('a branch that somebody else has reserved', () => {
     expect((await active(at)).map((each) => each.session_id)).toEqual(['agent-else']);
     expect(await threads(at)).toEqual([]);
   });
-
-  /** Somebody reserves it between the first look and the attachment. */
-  async function late(at: Field, row: SessionRow): Promise<void> {
-    const { store } = at.world;
-    let looks = 0;
-    const spying: typeof store = Object.assign(Object.create(store), {
-      read: async (look: Parameters<typeof store.read>[0]) => {
-        const seen = await store.read(look);
-        if (looks++ === 0) await reserved(at, 'drover/one', living());
-        return seen;
-      },
-    });
-    expect(await prepareWorktree({ ...at.deps, store: spying }, row)).toBe('failed');
-  }
 
   test('by a dead one: the session has it (H-38)', async () => {
     const at = await field();

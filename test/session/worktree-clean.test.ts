@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { failSession } from '../../src/session/end.ts';
+import { prepareWorktree } from '../../src/session/worktree.ts';
 import {
   cleanWorktrees,
   listWorktrees,
@@ -14,8 +16,9 @@ import { endTurn, seedSession, takeTurn } from '../support/store.ts';
 import { type Field, field, isThere } from './field.ts';
 
 const clean = async (at: Field, request: Partial<WorktreeCleanRequest> = {}) => {
-  const all = { repo_root: at.repo, named: null, all_ended: false, force: false, dry_run: false, ...request };
-  const { removed, kept } = await cleanWorktrees(at.deps, all);
+  const all = { repo_root: at.repo, named: null, all_ended: false, force: false };
+  const how = { discard_ignored: false, dry_run: false };
+  const { removed, kept } = await cleanWorktrees(at.deps, { ...all, ...how, ...request });
   const of = (group: string) => kept.filter((one) => one.group === group).map(({ name }) => name);
   return {
     cleaned: removed.map(({ name }) => name),
@@ -190,7 +193,9 @@ describe('by force', () => {
     expect((await clean(at, { named: [row.id] })).cleaned).toEqual([]);
     const { removed } = await clean(at, { named: [row.id], force: true });
     const saved = removed[0]?.saved;
-    expect(saved).toMatchObject({ ref: `refs/drover/rescued/${row.id}`, ignored: ['cache'] });
+    const ref = `refs/drover/rescued/${row.id}`;
+    expect(saved).toMatchObject({ ref, ignored_ref: `${ref}-ignored` });
+    expect(plainGit(at.repo, 'show', `${ref}-ignored:cache`)).toBe('c');
     expect(isThere(row.worktree_path)).toBe(false);
     expect(at.trees()).toEqual([]);
     expect(plainGit(at.repo, 'rev-parse', 'drover/one')).toBe(commit);
@@ -225,21 +230,41 @@ describe('by force', () => {
   });
 });
 
-test('room is made by the oldest worktree that clean would take, and by no other (CX-23)', async () => {
+test('room is made by the oldest worktree that clean would take, of completed sessions first (CX-23)', async () => {
   const at = await field();
   const kept = await at.completed('kept');
   mkdirSync(join(kept.worktree_path, 'new'));
   writeFileSync(join(kept.worktree_path, 'new/file'), 'x');
-  const [older, newer, stopped] = [
-    await at.completed('older'),
-    await at.completed('newer'),
-    await at.settled('stopped'),
-  ];
+  const stopped = await at.settled('stopped');
+  const work = commitFile(stopped.worktree_path, 'w', 'w', 'w');
+  plainGit(at.repo, 'merge', '-q', '--no-ff', '-m', 'in', 'drover/stopped');
   await at.stop(stopped);
-  expect(await pruneOne(at.deps, at.repo)).toEqual({ name: 'older', path: older.worktree_path });
-  expect(await pruneOne(at.deps, at.repo)).toEqual({ name: 'newer', path: newer.worktree_path });
+  const [older, newer] = [await at.completed('older'), await at.completed('newer')];
+  const none = { ignored: { files: 0, names: [], more: 0 } };
+  const gone = (name: string, state: 'completed' | 'stopped', path: string) => ({ name, path, state, ...none });
+  expect(await pruneOne(at.deps, at.repo)).toEqual(gone('older', 'completed', older.worktree_path));
+  expect(await pruneOne(at.deps, at.repo)).toEqual(gone('newer', 'completed', newer.worktree_path));
+  expect(at.branches()).toEqual(['drover/kept', 'drover/stopped', 'main']);
+  expect(await pruneOne(at.deps, at.repo)).toEqual(gone('stopped', 'stopped', stopped.worktree_path));
   expect(await pruneOne(at.deps, at.repo)).toBeNull();
-  expect(at.trees().toSorted()).toEqual([kept.worktree_path, stopped.worktree_path].toSorted());
+  expect([at.trees(), at.branches()]).toEqual([[kept.worktree_path], ['drover/kept', 'drover/stopped', 'main']]);
+  await at.resume(stopped);
+  expect(await prepareWorktree(at.deps, await at.now(stopped))).toBe('ready');
+  expect(plainGit(stopped.worktree_path, 'rev-parse', 'HEAD')).toBe(work);
+});
+
+test('a failed session’s worktree does not keep the only slot from who waits; one that is too young does', async () => {
+  const at = await field();
+  at.config.max_worktrees = 1;
+  at.config.worktree.retention_ms = 60_000;
+  const lost = await at.settled('lost');
+  await failSession(at.deps, await at.now(lost), 'out of ideas');
+  const waits = await at.asking('waits');
+  expect(await prepareWorktree(at.deps, waits)).toBe('full');
+  expect(await pruneOne(at.deps, at.repo)).toBeNull();
+  at.world.clock.advance(61_000);
+  expect(await pruneOne(at.deps, at.repo)).toMatchObject({ name: 'lost', state: 'failed' });
+  expect(await prepareWorktree(at.deps, waits)).toBe('ready');
 });
 
 test('the list says what stands in each worktree and how the slots are taken (E-176)', async () => {

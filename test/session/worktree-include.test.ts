@@ -107,6 +107,21 @@ describe('.worktreeinclude', () => {
     expect(isThere(to, '.env.core')).toBe(false);
   }, 20_000);
 
+  test('more names than can be listed: worktree_include_too_large, and nothing is copied', async () => {
+    const repo = newRepository();
+    const to = join(repo, '..', 'tree');
+    plainGit(repo, 'worktree', 'add', '-q', '-b', 'w', to);
+    writeFileSync(join(repo, '.worktreeinclude'), '*.env\n');
+    const deep = join(...Array.from({ length: 14 }, () => 'd'.repeat(240)));
+    mkdirSync(join(repo, deep), { recursive: true });
+    for (let i = 0; i < 5_200; i += 1) writeFileSync(join(repo, deep, `${i}.env`), '');
+    await expect(copyIncluded(repo, to)).rejects.toMatchObject({
+      ...{ kind: 'failed', code: 'worktree_include_too_large' },
+      details: { hint: expect.stringContaining('.worktreeinclude') },
+    });
+    expect(isThere(to, 'd'.repeat(240))).toBe(false);
+  }, 20_000);
+
   test('no such file: nothing; something else by its name: a typed error', async () => {
     const repo = newRepository();
     expect(await copyIncluded(repo, repo)).toBeNull();

@@ -170,7 +170,7 @@ describe('after a supervisor was killed', () => {
     expect(await prepareWorktree(at.deps, other)).toBe('ready');
   });
 
-  test('in the middle of a checkout that goes on: it is waited for', async () => {
+  test('in the middle of a checkout that goes on: it is waited for, and not for ever', async () => {
     const at = await field();
     const row = await at.asking('one');
     const path = await unfinished(at, row);
@@ -179,6 +179,16 @@ describe('after a supervisor was killed', () => {
     expect(await prepareWorktree(at.deps, row)).toBe('wait');
     expect(await undoClaim(at.deps, (await held(at))[0] as never)).toBe('busy');
     expect(isThere(path, '.git')).toBe(true);
+    // worktree_unfinished
+    at.world.clock.advance(16 * 60_000);
+    expect(await prepareWorktree(at.deps, row)).toBe('failed');
+    expect((await at.now(row)).end_reason).toBe(
+      `worktree_error: git is still making the worktree ${path}; End that process, then resume the session.`,
+    );
+    git.kill();
+    await git.exited;
+    await at.resume(row);
+    expect(await prepareWorktree(at.deps, await at.now(row))).toBe('ready');
   });
 
   test('and the session was stopped: everything is taken back, whatever was made (E-016)', async () => {
@@ -303,7 +313,11 @@ test('who is resumed after its worktree was removed finds its branch again, with
   const id = commitFile(row.worktree_path, 'work', 'w\n', 'work');
   await at.stop(row);
   writeFileSync(join(row.worktree_path, 'loose'), 'l');
-  const gone = await forceWorktree(at.deps, { row: await at.now(row), path: row.worktree_path, ids: [row.id] });
+  const gone = await forceWorktree(
+    at.deps,
+    { row: await at.now(row), path: row.worktree_path, ids: [row.id] },
+    { discard_ignored: false },
+  );
   expect(gone).toMatchObject({ removed: true });
   await at.resume(row);
   expect(await prepareWorktree(at.deps, await at.now(row))).toBe('ready');

@@ -1,11 +1,13 @@
 import { expect, test } from 'bun:test';
 import type { FileTouch, HarnessEvent } from '../../src/model/harness.ts';
 import { listActivity, recordTurnChanges, writesAfter } from '../../src/store/activity.ts';
+import { pauseSession } from '../../src/store/control.ts';
 import { listEvents } from '../../src/store/event.ts';
 import { ingest } from '../../src/store/ingest.ts';
 import { toolCalls } from '../../src/store/tool-log.ts';
 import { endTurn, feedTurn, seedSession, type TestStore, takeTurn } from '../support/store.ts';
 import { batch, started } from './stream.ts';
+import { resume } from './two-writers.ts';
 
 const uses = (tool_id: string | null, ...files: FileTouch[]): HarnessEvent => ({
   ...{ type: 'tool_use', tool: 'Edit', tool_id, input: '{}', files },
@@ -13,6 +15,8 @@ const uses = (tool_id: string | null, ...files: FileTouch[]): HarnessEvent => ({
 const answers = (tool_id: string, is_error: boolean): HarnessEvent => ({
   ...{ type: 'tool_result', tool_id, is_error, output: is_error ? 'no such text' : 'ok' },
 });
+/** A call and its answer. */
+const did = (tool_id: string, ...files: FileTouch[]) => [uses(tool_id, ...files), answers(tool_id, false)];
 const modify = (path: string): FileTouch => ({ path, action: 'modify' });
 const actsOf = async (world: TestStore, session_id: string) =>
   (await listActivity(world.store, { session_id, limit: 10_000 })).map(({ path, action, source, turn }) => [
@@ -22,9 +26,9 @@ const actsOf = async (world: TestStore, session_id: string) =>
 test('what tools say of files is stored with their calls, relative to the repository (E-142)', async () => {
   const { world, taken } = await started();
   await feedTurn(world, taken, [
-    uses('t1', modify('/farm/src/a.ts'), { path: 'b.ts', action: 'create' }),
-    uses('t2', { path: 'src/../c.ts', action: 'read' }),
-    uses('t3', modify('/etc/passwd'), modify('../out.ts')),
+    ...did('t1', modify('/farm/src/a.ts'), { path: 'b.ts', action: 'create' }),
+    ...did('t2', { path: 'src/../c.ts', action: 'read' }),
+    ...did('t3', modify('/etc/passwd'), modify('../out.ts')),
     { type: 'tool_use', tool: 'Bash', tool_id: 't4', input: '{}', files: [] },
     answers('t4', true),
   ]);
@@ -43,31 +47,49 @@ test('a refused batch leaves no file activity, and a batch twice leaves one (E-1
   expect(await actsOf(world, taken.session.id)).toHaveLength(1);
 });
 
-test('a call that failed changed nothing, whether its answer comes with it or later (E-142)', async () => {
+test('a call counts once its answer is there, at that time; one that failed changed nothing (E-142)', async () => {
   const { world, taken } = await started();
-  await feedTurn(world, taken, [uses('t1', modify('a.ts')), answers('t1', true)]);
-  await feedTurn(world, taken, [uses('t2', modify('b.ts')), uses('t3', modify('c.ts'))]);
-  expect(await actsOf(world, taken.session.id)).toHaveLength(2);
-  await feedTurn(world, taken, [answers('t2', true), answers('t3', false)]);
-  expect(await actsOf(world, taken.session.id)).toEqual([['c.ts', 'modify', 'tool', 1]]);
+  const { id: session_id } = taken.session;
+  await feedTurn(world, taken, [uses('t1', modify('a.ts')), answers('t1', true), ...did('t0', modify('0.ts'))]);
+  expect(await actsOf(world, session_id)).toEqual([['0.ts', 'modify', 'tool', 1]]);
+  await feedTurn(world, taken, [uses('t2', modify('b.ts')), uses('t3', modify('c.ts'), modify('d.ts'))]);
+  await feedTurn(world, taken, [uses(null, modify('e.ts'))]);
+  // Nobody could tell which answer is that of a call without an id.
+  expect((await actsOf(world, session_id)).slice(1)).toEqual([['e.ts', 'modify', 'tool', 1]]);
+  world.clock.advance(1_000);
+  const { read: before } = await writesAfter(world.store, null, 9);
+  await feedTurn(world, taken, [answers('t3', false), answers('t2', true), answers('other', false)]);
+  const news = await writesAfter(world.store, before, 9);
+  expect(news.writes.map(({ path }) => path)).toEqual(['c.ts', 'd.ts']);
+  expect(news.writes.every(({ at }) => at >= world.clock.now() - 500)).toBe(true);
+  // Nothing waits any more.
+  await recordTurnChanges(world.store, { session_id, turn: 1, repo_root: '/farm' }, []);
+  expect(await actsOf(world, session_id)).toHaveLength(4);
 });
 
-test('the ids of a harness that counts anew with every turn are no duplicates', async () => {
+test('what was not answered when the turn is over may have been done (E-142)', async () => {
   const { world, taken } = await started();
+  const { id: session_id } = taken.session;
+  const end = (turn: number) => recordTurnChanges(world.store, { session_id, turn, repo_root: '/farm' }, []);
   await feedTurn(world, taken, [uses('item_0', modify('a.ts'))]);
+  expect(await actsOf(world, session_id)).toEqual([]);
+  await end(1);
+  await end(1);
+  expect(await actsOf(world, session_id)).toEqual([['a.ts', 'modify', 'tool', 1]]);
   await endTurn(world, taken, { ok: false });
-  const second = await takeTurn(world, taken.session.id);
+  // A harness may count its calls anew with every turn.
+  const second = await takeTurn(world, session_id);
   await feedTurn(world, second, [uses('item_0', modify('a.ts'))]);
-  expect(await actsOf(world, taken.session.id)).toEqual([
-    ['a.ts', 'modify', 'tool', 1],
-    ['a.ts', 'modify', 'tool', 2],
-  ]);
+  await end(1);
+  expect(await actsOf(world, session_id)).toHaveLength(1);
+  await feedTurn(world, second, [answers('item_0', false)]);
+  expect((await actsOf(world, session_id)).slice(1)).toEqual([['a.ts', 'modify', 'tool', 2]]);
 });
 
 test('git adds only what the turn has no write of yet, and a deletion once (E-142)', async () => {
   const { world, taken } = await started();
   const { id: session_id } = taken.session;
-  await feedTurn(world, taken, [uses('t1', modify('a.ts')), uses('t2', { path: 'b.ts', action: 'read' })]);
+  await feedTurn(world, taken, [...did('t1', modify('a.ts')), ...did('t2', { path: 'b.ts', action: 'read' })]);
   const change = (path: string, action: 'modify' | 'delete' = 'modify') => ({ path, action, at: 7 });
   const note = (turn: number, ...changes: ReturnType<typeof change>[]) =>
     recordTurnChanges(world.store, { session_id, turn, repo_root: '/farm' }, changes);
@@ -83,8 +105,8 @@ test('git adds only what the turn has no write of yet, and a deletion once (E-14
 
 test('a session keeps the newest read and write of each file when it has too many rows', async () => {
   const { world, taken } = await started();
-  const many = Array.from({ length: 4_200 }, (_, i) => uses(`t${i}`, modify(`f${i % 3}.ts`)));
-  await feedTurn(world, taken, [uses('r', { path: 'f0.ts', action: 'read' }), ...many]);
+  const many = Array.from({ length: 4_200 }, (_, i) => did(`t${i}`, modify(`f${i % 3}.ts`))).flat();
+  await feedTurn(world, taken, [...did('r', { path: 'f0.ts', action: 'read' }), ...many]);
   await recordTurnChanges(world.store, { session_id: taken.session.id, turn: 1, repo_root: '/farm' }, []);
   const rows = await listActivity(world.store, { session_id: taken.session.id, limit: 10_000 });
   expect(rows.map(({ path, action, event_id }) => [path, action, event_id])).toEqual([
@@ -98,18 +120,32 @@ test('a session keeps the newest read and write of each file when it has too man
 test('who looks for new writes gets each once, in order, and none of the reads', async () => {
   const { world, taken } = await started();
   const start = await writesAfter(world.store, null, 2);
-  expect(start).toEqual({ writes: [], seq: 0 });
-  expect(await writesAfter(world.store, 0, 2)).toBeNull();
+  expect([start.writes, start.read.activity]).toEqual([[], 0]);
+  expect(await writesAfter(world.store, start.read, 2)).toEqual(start);
   await feedTurn(world, taken, [
-    uses('t1', modify('a'), { path: 'a', action: 'read' }, modify('b'), modify('c')),
-    uses('t2', { path: 'd', action: 'read' }),
+    ...did('t1', modify('a'), { path: 'a', action: 'read' }, modify('b'), modify('c')),
+    ...did('t2', { path: 'd', action: 'read' }),
   ]);
-  const first = await writesAfter(world.store, 0, 2);
-  expect(first?.writes.map(({ path }) => path)).toEqual(['a', 'b']);
-  const second = await writesAfter(world.store, first?.seq ?? 0, 2);
-  expect(second?.writes.map(({ path }) => path)).toEqual(['c']);
-  expect(await writesAfter(world.store, second?.seq ?? 0, 2)).toBeNull();
-  expect((await writesAfter(world.store, null, 2))?.writes.map(({ path }) => path)).toEqual(['c', 'b', 'a']);
+  const first = await writesAfter(world.store, start.read, 2);
+  expect(first.writes.map(({ path }) => path)).toEqual(['a', 'b']);
+  const second = await writesAfter(world.store, first.read, 2);
+  expect(second.writes.map(({ path }) => path)).toEqual(['c']);
+  expect((await writesAfter(world.store, second.read, 2)).writes).toEqual([]);
+  expect((await writesAfter(world.store, null, 2)).writes.map(({ path }) => path)).toEqual(['c', 'b', 'a']);
+});
+
+test('the writes of who was put back to work are news once more, once', async () => {
+  const { world, taken } = await started();
+  const { id: session_id } = taken.session;
+  await feedTurn(world, taken, did('t1', modify('a')));
+  await endTurn(world, taken, { ok: false });
+  await pauseSession(world.store, { session_id, reason: 'lunch', now: 1 });
+  const { read } = await writesAfter(world.store, null, 9);
+  await resume(world, session_id);
+  const news = await writesAfter(world.store, read, 9);
+  expect(news.writes.map(({ path }) => path)).toEqual(['a']);
+  await takeTurn(world, session_id);
+  expect((await writesAfter(world.store, news.read, 9)).writes).toEqual([]);
 });
 
 test('the log of tool calls is a page of the events, newest first, with the number of all (E-140, E-141)', async () => {

@@ -181,6 +181,23 @@ describe('a write to what somebody else has reserved', () => {
     expect((await judge({ paths: ['src/x.ts'] })).created).toEqual([]);
   });
 
+  test('of a pair one mail, whichever pass finds the next file; another writer, and the same one later, is told', async () => {
+    const { world, judge } = await farm();
+    await seedSession(world, { id: 'session-c', name: 'c', repo_root: '/farm' });
+    await reserve(world, await row(world, 'session-a'), 'src/**', 1);
+    const told = async (id: string) => (await conflictMail(world, id)).map(({ subject }) => subject);
+    for (const path of ['src/1', 'src/2', 'src/3']) expect((await judge({ paths: [path] })).created).toHaveLength(1);
+    expect(await told('session-b')).toEqual(['Reserved: src/1']);
+    await judge({ paths: ['src/1'], by: 'session-c' });
+    expect([await told('session-b'), await told('session-c')]).toEqual([['Reserved: src/1'], ['Reserved: src/1']]);
+    // When all of it is settled a new wish is a new matter.
+    for (const { id } of await open(world))
+      await resolveIncident(world.store, { id, resolution: 'fine', by: 'operator', keep: null, now: 12 });
+    await reserve(world, await row(world, 'session-a'), 'docs/**', 13);
+    await judge({ paths: ['docs/4'], at: 14, now: 14 });
+    expect(await told('session-b')).toContain('Reserved: docs/4');
+  });
+
   test('one’s own wish, one made after the write and one that is over warn nobody; a person’s does', async () => {
     const { world, judge } = await farm();
     await reserve(world, await row(world, 'session-b'), '**', 1);

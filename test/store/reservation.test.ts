@@ -160,7 +160,7 @@ describe('the owner of a thread', () => {
     });
   });
 
-  test('★ one that lives blocks and stays as it is (H-39)', async () => {
+  test('★ one that lives blocks and stays as it is: an outcome with the row, no exception (H-37, H-39)', async () => {
     const world = await testStore();
     const [before] = await putReservations(world.store, {
       session_id: 'agent-alive',

@@ -27,6 +27,7 @@ const ROWS: Record<string, { file: string; name: string }> = {
   threads: { file: 'model/reservation.ts', name: 'ThreadRow' },
   path_reservations: { file: 'model/reservation.ts', name: 'PathReservationRow' },
   file_activity: { file: 'model/incident.ts', name: 'FileActivityRow' },
+  open_calls: { file: 'model/incident.ts', name: 'OpenCallRow' },
   incidents: { file: 'model/incident.ts', name: 'IncidentRow' },
   decisions: { file: 'model/incident.ts', name: 'DecisionRow' },
 };

@@ -1,13 +1,15 @@
 import { expect, test } from 'bun:test';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rehearsal } from '../../src/harness/rehearsal.ts';
 import { AppError } from '../../src/model/error.ts';
 import type { Harness } from '../../src/model/harness.ts';
+import { listActivity } from '../../src/store/activity.ts';
 import { listEvents } from '../../src/store/event.ts';
 import { Intake } from '../../src/supervisor/intake.ts';
 import { RunningTurn } from '../../src/supervisor/running.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
+import { tempDir } from '../support/temp.ts';
 
 /** An adapter with a bug: half a token breaks the row. */
 const BROKEN: Harness = {
@@ -21,8 +23,14 @@ const BROKEN: Harness = {
   ],
 };
 
-async function running(world: TestStore, name: string, harness: Harness, lines: string[]): Promise<RunningTurn> {
-  const row = await seedSession(world, { name });
+async function running(
+  world: TestStore,
+  name: string,
+  harness: Harness,
+  lines: string[],
+  place: { repo_root?: string; working_dir?: string } = {},
+): Promise<RunningTurn> {
+  const row = await seedSession(world, { name, ...place });
   const { session, turn } = await takeTurn(world, row.id);
   mkdirSync(turn.dir, { recursive: true });
   writeFileSync(join(turn.dir, 'stdout.jsonl'), lines.map((line) => `${line}\n`).join(''));
@@ -70,5 +78,26 @@ test('a stream that was closed to us is read to its end at the end of its turn, 
   };
   // What passes is waited out: the rest of the stream may say how the turn ended.
   await expect(intake.take([turn], true)).rejects.toMatchObject({ code: 'too_many_open_files' });
+  turn.close();
+});
+
+test('a file that a tool reached by a link is stored by its own name (E-142)', async () => {
+  const world = await testStore();
+  const root = tempDir('checkout');
+  mkdirSync(join(root, 'real'));
+  symlinkSync('real', join(root, 'lnk'));
+  const touching: Harness = {
+    ...rehearsal,
+    parse: () => [
+      {
+        ...{ type: 'tool_use', tool: 'Edit', tool_id: null, input: '{}' },
+        files: [{ path: join(root, 'lnk/x'), action: 'modify' }],
+      },
+    ],
+  };
+  const turn = await running(world, 'linked', touching, [text(1)], { repo_root: root, working_dir: root });
+  await new Intake(world.store, world.clock).take([turn], true);
+  const activity = await listActivity(world.store, { session_id: turn.key, limit: 9 });
+  expect(activity.map(({ path }) => path)).toEqual(['real/x']);
   turn.close();
 });

@@ -21,6 +21,7 @@ test('run: code, both outputs, directory and environment', async () => {
     stderr: 'err\n',
     timed_out: false,
     truncated: false,
+    left_over: 0,
   });
   expect((await run('env', [], { env })).stdout).toBe(`PATH=${PATH}\nA=1\n`);
 });

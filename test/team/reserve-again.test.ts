@@ -3,7 +3,7 @@ import type { AppError } from '../../src/model/error.ts';
 import type { Caller } from '../../src/session/identity.ts';
 import { identityOf } from '../../src/sys/identity.ts';
 import { type ReserveRequest, reserve } from '../../src/team/reserve.ts';
-import { newRepository } from '../git/plain.ts';
+import { newRepository, plainGit } from '../git/plain.ts';
 import { allReservations, DEAD_PID } from '../support/reservation.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
@@ -122,5 +122,36 @@ describe('who comes back to its own reservation (H-45)', () => {
     at.world.clock.advance(1_001);
     expect(await take(at, { pid: process.pid })).toBe(id);
     expect(await owner(at)).toMatchObject({ lease_ms: null, pid: process.pid });
+  });
+
+  test('a lease of a client, or of a process that is gone, gives way to what is asked for now', async () => {
+    const [at, other] = [await place(), await place()];
+    const id = await take(at, { lease_ms: 60_000, ...CLIENT }, PERSON);
+    expect(await take(at, { pid: process.pid, ...CLIENT }, PERSON)).toBe(id);
+    expect(await owner(at)).toMatchObject({ lease_ms: null, pid: process.pid });
+    const first = sleeper();
+    await take(other, { pid: first.pid, lease_ms: 60_000 });
+    await first.end();
+    expect(await take(other, { pid: process.pid })).toBe(other.session.id);
+    expect(await owner(other)).toMatchObject({ lease_ms: null, pid: process.pid });
+  });
+
+  test('whoever has worked on comes back to it from the main checkout: the branch moved by its own work (H-45, HC-07)', async () => {
+    const at = await place();
+    const id = await take(at, { pid: process.pid, ...CLIENT }, PERSON);
+    const before = await owner(at);
+    const tree = plainGit(at.cwd, 'rev-parse', 'HEAD^{tree}');
+    const work = plainGit(at.cwd, 'commit-tree', '-m', 'work', '-p', 'HEAD', tree);
+    plainGit(at.cwd, 'update-ref', 'refs/heads/x', work);
+    expect(await take(at, { pid: process.pid, ...CLIENT }, PERSON)).toBe(id);
+    expect(await owner(at)).toMatchObject({ session_id: id, anchor_commit: before?.anchor_commit ?? '' });
+    expect(plainGit(at.cwd, 'rev-parse', 'x')).toBe(work);
+    // Nobody else does, nor another process of it while the first one lives, nor it when it has nothing there any more.
+    expect(await take(at, { pid: process.pid, keys: { client_instance_id: 'b' } }, PERSON)).toBe('live_owner');
+    expect(await take(at, { pid: sleeper().pid, ...CLIENT }, PERSON)).toBe('live_owner');
+    const { world } = at;
+    await world.store.write((tx) => tx.run("UPDATE reservations SET status = 'abandoned', completed_at = started_at"));
+    expect(await take(at, { pid: process.pid, ...CLIENT }, PERSON)).toBe('anchor_drift');
+    expect(await allReservations(world.store)).toHaveLength(1);
   });
 });

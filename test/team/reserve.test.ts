@@ -61,7 +61,7 @@ async function state({ store }: TestStore, repo: string) {
 const threads = ({ store }: TestStore) => store.read((tx) => tx.all<Record<string, unknown>>('SELECT * FROM threads'));
 
 describe('a reservation', () => {
-  test('has the fields of HC-12, and its answer the token that is stored nowhere (HC-03, HC-06, CX-44)', async () => {
+  test('has the fields of HC-12, and its answer the token that is stored nowhere (HC-03, HC-06, H-14, H-15, CX-44)', async () => {
     const world = await testStore();
     const repo = newRepository();
     const head = plainGit(repo, 'rev-parse', 'HEAD');
@@ -77,6 +77,8 @@ describe('a reservation', () => {
     expect(row).toMatchObject({
       ...{ pid, pid_start_time: start_time, boot_id, repo_root: repo, lease_ms: null, completed_at: null },
       ...{ liveness_path: `${world.home}/agents/${row?.session_id}.live`, heartbeat_at: row?.started_at as number },
+      ...{ last_progress_at: row?.started_at as number, anchor_commit: head, path: null },
+      ...{ anchor_tree: plainGit(repo, 'rev-parse', '--short', 'HEAD^{tree}') },
       ...{ base_short: plainGit(repo, 'rev-parse', '--short', 'HEAD'), attach_precedence_json: '["agent-reserve"]' },
       ...{
         winning_attach_rule: 'agent-reserve',

@@ -5,6 +5,7 @@ import { type SessionRow, TERMINAL_STATES } from '../../model/session.ts';
 import { type Cleaned, clean } from '../../session/clean.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
+import { ignoredText } from '../../session/worktree-clean.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import type { Context } from '../context.ts';
@@ -109,11 +110,13 @@ function report(context: Context, cleaned: readonly Cleaned[], dry_run: boolean)
 
 function linesOf(one: Cleaned, dry_run: boolean): string[][] {
   const name = paint('bold', safe(one.name));
-  const gone = one.removed.map(({ part, what, bytes }) => [
+  const gone = one.removed.map(({ part, what, bytes, ignored }) => [
     name,
     part === 'state' ? (dry_run ? 'would change' : 'changed') : dry_run ? 'would remove' : 'removed',
     part,
-    safe(what) + (bytes === null ? '' : `  ${size(bytes)}`),
+    safe(what) +
+      (bytes === null ? '' : `  ${size(bytes)}`) +
+      (ignored === undefined ? '' : `  with ${safe(ignoredText(ignored))}`),
   ]);
   const kept = one.kept
     .filter((each) => !each.is_young)

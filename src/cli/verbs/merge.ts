@@ -13,8 +13,9 @@ import { printJson } from '../output.ts';
 import { outcomeLines, queueLines } from '../render-merge.ts';
 import { lookUp } from '../sessions.ts';
 import { examples, exitCode, type Verb } from '../verb.ts';
+import { patienceOf, type WaitOption, waitOption } from '../wait-option.ts';
 
-interface Options {
+interface Options extends WaitOption {
   queue?: boolean;
   dryRun?: boolean;
   into?: string;
@@ -32,11 +33,13 @@ export const verb: Verb = {
       .option('--no-clean', 'keep worktrees and branches; with --queue a single pass without rebasing')
       .option('--all-ended', 'with --queue: also sessions that ended without being completed')
       .action((wanted: string | undefined, options: Options) => run(context, wanted, options));
+    waitOption(command);
     examples(command, [
       'drover merge build-1',
       'drover merge build-1 --into release/2 --no-clean',
       'drover merge --queue --dry-run',
       'drover merge --queue',
+      'drover merge build-1 --wait 30m',
     ]);
     command.addHelpText(
       'after',
@@ -44,8 +47,9 @@ export const verb: Verb = {
 The merged result is made beside every checkout, the gates of the config (gate.commands) run on it, and only then the
 target branch moves, if it still is where it was. A checkout of the target follows if it is clean. A red gate is not
 tried again by the queue until branch or target have moved; a merge by name tries it again.
+One merge at a time goes into a branch: a second one is refused at once, unless --wait lets it wait for its turn.
 Exit codes: 0 all that has ended is in, or nothing to do; 1 conflicts, uncommitted changes or failures; 2 usage;
-3 refused, nothing was moved; 4 no such session; 75 held by a red gate; 130 interrupted.`,
+3 refused, nothing was moved (also when --wait is over); 4 no such session; 75 held by a red gate; 130 interrupted.`,
     );
   },
 };
@@ -59,6 +63,8 @@ async function run(context: Context, wanted: string | undefined, options: Option
       'usage',
       '--all-ended belongs to --queue; a session that is named may have ended anyhow.',
     );
+  // Before anything is opened.
+  patienceOf(options, true);
   const stop = new AbortController();
   const signals = onSignal(['SIGINT', 'SIGTERM'], () => stop.abort());
   try {
@@ -97,7 +103,15 @@ async function one(
   const row = await lookUp(context, deps?.store ?? null, wanted);
   if (deps === null) return;
   const dry_run = options.dryRun === true;
-  const request = { row, into: options.into ?? null, is_clean: options.clean, dry_run, by, signal };
+  const request = {
+    row,
+    into: options.into ?? null,
+    is_clean: options.clean,
+    patience: patienceOf(options, context.globals.quiet),
+    dry_run,
+    by,
+    signal,
+  };
   const outcome = await mergeSession(deps, request);
   const base_branch = outcome?.base_branch ?? options.into ?? row.base_branch;
   if (outcome === null) {
@@ -131,7 +145,16 @@ async function queue(
   const dry_run = options.dryRun === true;
   const into = options.into ?? null;
   const all_ended = options.allEnded === true ? true : null;
-  const request = { repo_root, into, all_ended, is_clean: options.clean, dry_run, by, signal };
+  const request = {
+    repo_root,
+    into,
+    all_ended,
+    is_clean: options.clean,
+    patience: patienceOf(options, context.globals.quiet),
+    dry_run,
+    by,
+    signal,
+  };
   const report = deps === null ? null : await mergeQueue(deps, request);
   if (deps !== null && !dry_run) await tell(deps);
   exitCode.code = dry_run ? 0 : (report?.exit_code ?? 0);

@@ -8,6 +8,8 @@ import { listContextQueries } from '../../store/context-query.ts';
 import { listPathReservations } from '../../store/path-reservation.ts';
 import { pruneExpired, reapDead } from '../../store/reservation.ts';
 import type { Reservations } from '../../store/reservation-list.ts';
+import { getSession } from '../../store/session.ts';
+import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { type Lookup, lookUpReservations, verify } from '../../team/lookup.ts';
 import { namedReservation, noteQuery, remove } from '../../team/reservation.ts';
@@ -102,9 +104,29 @@ async function list(context: Context, options: Options): Promise<void> {
     console.error(
       paint('yellow', `warning: the record ${safe(session_id)} cannot be used: ${problem}; see drover doctor`),
     );
-  if (!context.globals.json) return console.log(renderReservations(found.rows));
-  const verification = await verify(context.cwd, found.rows);
+  const dead = deadOwners(found.rows, now);
+  if (!context.globals.json) {
+    return console.log(renderReservations(found.rows, { names: await namesOf(reader, found.rows), dead }));
+  }
+  const verified = await verify(context.cwd, found.rows);
+  const verification = verified === null ? null : { ...verified, dead_owners: [...dead] };
   printJson({ reservations: found.rows.map((row) => reservationOutput(row, null)), alive_only, thread, verification });
+}
+
+/** Ids of active ones whose owner is dead: nobody has marked them yet (H-31). */
+function deadOwners(rows: Reservations['rows'], now: number): Set<string> {
+  const life = ownerProbe(now);
+  return new Set(rows.flatMap((row) => (row.status === 'active' && life(row) === 'dead' ? [row.session_id] : [])));
+}
+
+/** Names of the sessions that have them, by id. */
+async function namesOf(reader: Store | null, rows: Reservations['rows']): Promise<Map<string, string>> {
+  const names = new Map<string, string>();
+  for (const id of new Set(rows.flatMap(({ owner_session_id }) => owner_session_id ?? []))) {
+    const session = reader === null ? null : await getSession(reader, id);
+    if (session !== null) names.set(id, session.name);
+  }
+  return names;
 }
 
 /** Somebody has to be able to write only if there is somebody to be cleared away. */

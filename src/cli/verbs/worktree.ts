@@ -18,6 +18,7 @@ interface CleanOptions {
   dryRun?: boolean;
   allEnded?: boolean;
   force?: boolean;
+  discardIgnored?: boolean;
   all?: boolean;
 }
 
@@ -35,6 +36,7 @@ export const verb: Verb = {
       .option('--dry-run', 'show what would go, remove nothing')
       .option('--all-ended', 'also those of failed, stopped and dead sessions')
       .option('--force', 'save what is in the worktrees named here to refs/drover/rescued, then remove them')
+      .option('--discard-ignored', 'with --force: let go what git ignores and is too much to be saved')
       .option('--all', 'every repository')
       .action(async (wanted: string[], options: CleanOptions) => {
         exitCode.code = await clean(context, wanted, options);
@@ -44,12 +46,17 @@ export const verb: Verb = {
       'drover worktree clean --dry-run',
       'drover worktree clean --all-ended',
       'drover worktree clean build-1 --force',
+      'drover worktree clean build-1 --force --discard-ignored',
     ]);
     command.addHelpText(
       'after',
       `
 Removed is only what nobody lives in (no session, no child of one, no process), with nothing uncommitted, and whose
-commits are on another branch, a remote or a tag. A session that waits for a worktree takes the free slot by itself.
+commits are on another branch, a remote or a tag. What git ignores (build output, copied files) goes with it, counted and
+named; a repository inside it keeps it. A session that waits for a worktree takes the free slot by itself.
+--force saves changes, new files and up to 64 MiB and 5000 files of what git ignores, the small ones first; what is more is
+named and keeps the worktree, unless --discard-ignored lets it go. A repository inside goes only if it has no changes and no
+commits that its remote does not have. --dry-run says the same beforehand.
 Exit codes: 0 ok (also when things were kept), 2 usage, 3 a worktree named here was kept or its session is live,
 4 no such session, or it has no worktree.`,
     );
@@ -77,6 +84,7 @@ async function here(context: Context): Promise<string> {
 async function clean(context: Context, wanted: string[], options: CleanOptions): Promise<number> {
   const dry_run = options.dryRun === true;
   const force = options.force === true;
+  const discard_ignored = options.discardIgnored === true;
   if (force && wanted.length === 0) {
     throw new AppError('usage', 'worktree_not_named', '--force takes only worktrees that are named.', {
       hint: 'Name the sessions; `drover worktree list` shows them.',
@@ -93,7 +101,7 @@ async function clean(context: Context, wanted: string[], options: CleanOptions):
   const named = wanted.length > 0 ? await idsOf(context, deps, wanted) : null;
   const repo_root = named !== null || options.all ? null : await here(context);
   const all_ended = options.allEnded === true;
-  const cleaned = await cleanWorktrees(deps, { repo_root, named, all_ended, force, dry_run });
+  const cleaned = await cleanWorktrees(deps, { repo_root, named, all_ended, force, discard_ignored, dry_run });
   report(context, cleaned, dry_run);
   return named !== null && cleaned.kept.length > 0 ? 3 : 0;
 }

@@ -10,6 +10,7 @@ import { harnessFindings } from './harnesses.ts';
 import { homeFindings } from './home.ts';
 import { lockFindings } from './locks.ts';
 import { machineFindings } from './machine.ts';
+import { mergeFindings } from './merges.ts';
 import { processFindings } from './processes.ts';
 import { traceFindings } from './worktrees.ts';
 
@@ -48,6 +49,7 @@ export async function diagnose(deps: DoctorDeps, options: DoctorOptions): Promis
     if (store !== null) {
       found.push(...(await guarded('invariants', () => invariantFindings(deps, store))));
       found.push(...(await guarded('worktrees', () => traceFindings(deps, store, config))));
+      found.push(...(await guarded('merges', () => mergeFindings(deps, store))));
     }
     found.push(...(await guarded('processes', () => processFindings(deps, store))));
     if (!options.quick) found.push(...(await guarded('harness', () => harnessFindings(deps, store, config))));

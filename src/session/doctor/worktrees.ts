@@ -1,4 +1,5 @@
 import { checkoutOf } from '../../git/common-dir.ts';
+import { repairCommand } from '../../git/look.ts';
 import type { Config } from '../../model/config.ts';
 import { type Diagnosis, fine, problem, warning } from '../../model/finding.ts';
 import { homePaths } from '../../model/home.ts';
@@ -16,7 +17,11 @@ import { type DoctorDeps, someOf } from './deps.ts';
 /** Checkouts and log directories against the rows. Nothing of it is ever removed here: only the command is told. */
 export async function traceFindings(deps: DoctorDeps, store: Store, config: Config): Promise<Diagnosis[]> {
   const rows = await sessionTraces(store);
-  const worktrees = [...missingWorktrees(rows), ...(await strayWorktrees(deps, store, rows, config))];
+  const worktrees = [
+    ...missingWorktrees(rows),
+    ...brokenWorktrees(rows),
+    ...(await strayWorktrees(deps, store, rows, config)),
+  ];
   const logs = [...(await lostLogs(store)), ...strayLogs(deps, rows)];
   return [
     ...(worktrees.length > 0 ? worktrees : [fine('worktrees', 'as the rows say')]),
@@ -33,6 +38,22 @@ function missingWorktrees(rows: readonly SessionTraces[]): Diagnosis[] {
     const what = `${name} (${id}, ${state}) works in ${path}, which does not exist`;
     if (row.ended_at === null) return [problem('worktrees', what, `Bring it back from its branch:\n${again}`)];
     return [warning('worktrees', what, `Before it is resumed:\n${again}\nOr let go of it:\ndrover clean ${id}`)];
+  });
+}
+
+/** Directories that git takes for no worktree of their repository: their `.git` was deleted or damaged. */
+function brokenWorktrees(rows: readonly SessionTraces[]): Diagnosis[] {
+  const newest = new Map(
+    rows.flatMap((row) => (row.worktree_path === null ? [] : [[row.worktree_path, row] as const])),
+  );
+  return [...newest].flatMap(([path, { name, id, state, repo_root }]) => {
+    const home = checkoutOf(repo_root);
+    if (home === null || !isDirectory(path)) return [];
+    const found = checkoutOf(path);
+    if (found?.root === path && found.common_dir === home.common_dir) return [];
+    const what = `the worktree of ${name} (${id}, ${state}) has lost its link to ${repo_root}: ${path}`;
+    const hint = `It can neither be merged nor removed. Mend it; its files stay as they are:\n${repairCommand(repo_root)}`;
+    return [problem('worktrees', what, hint)];
   });
 }
 

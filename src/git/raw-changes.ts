@@ -1,4 +1,4 @@
-import { git, gitFailed } from '../git/run.ts';
+import { git, gitFailed } from './run.ts';
 
 /** One path in which two commits differ, as `git diff-tree --raw` says it; renames are a deletion and an addition. */
 export interface RawChange {
@@ -16,6 +16,8 @@ export async function rawChanges(
 ): Promise<RawChange[][]> {
   if (pairs.length === 0) return [];
   const args = ['diff-tree', '--stdin', '-r', '-z', '--raw', '--no-renames', '--no-abbrev', '--full-index'];
+  // Else `.gitmodules` of whatever checkout this is may hide a submodule that has moved.
+  args.push('--ignore-submodules=none');
   // `<commit> <parent>` has git compare the two, and name the first before what it found.
   const stdin = pairs.map(([from, to]) => `${to} ${from}\n`).join('');
   const result = await git(args, { cwd: repo_root, stdin });
