@@ -62,6 +62,9 @@ export async function killCampaign(options: KillOptions): Promise<KillReport> {
     await home.run(['stop', '--all', '--quiet']);
     await settled(home);
     await home.run(['down', '--quiet']);
+    // A verb that was killed may have begun a supervisor that comes up only now.
+    for (let again = 1; again <= 3 && home.processes().some(({ kind }) => kind === 'supervisor'); again += 1)
+      await home.run(['down', '--quiet']);
     await lookout.stop();
     const facts = await factsOf(home, operator.ledger, lookout, STALE_MS);
     const findings = judgeKills(facts);

@@ -9,7 +9,8 @@ import type { Tx } from './store.ts';
 export function refuseWhileRebased(tx: Tx, session_id: string, worktree_path: string | null): void {
   const claim = tx.get<{ name: string; branch: string; target: string }>(
     `SELECT s.name, m.branch, m.target FROM merges AS m JOIN sessions AS s ON s.id = m.session_id
-     WHERE m.ended_at IS NULL AND m.reason = 'rebase' AND (s.id = :session_id OR s.worktree_path = :worktree_path) LIMIT 1`,
+     WHERE m.ended_at IS NULL AND m.reason = 'rebase'
+       AND m.session_id IN (:session_id, (SELECT session_id FROM worktrees WHERE path = :worktree_path)) LIMIT 1`,
     { session_id, worktree_path },
   );
   if (claim === null) return;
