@@ -156,6 +156,8 @@ describe('what the others see', () => {
       reservedByOthers(world.deps, { id: caller.session.id, repo_root });
     expect(await seenBy(one)).toBeNull();
     await wish(world, { caller: one, reason: 'a\nlong\n story' });
+    // Wishes of one instant have no order.
+    world.clock.advance(1);
     await wish(world, { globs: ['docs/**'] });
     expect(await seenBy(two)).toEndWith('\n- src/auth/** by build-1: a long story\n- docs/** by operator');
     expect(await seenBy(one)).toEndWith('write to who has it.\n- docs/** by operator');
