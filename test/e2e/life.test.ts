@@ -107,7 +107,8 @@ test('worktrees: from the right base, on branches of their own, two at a time, w
   bench.git('-c', 'user.name=t', '-c', 'user.email=t@t', 'commit', '-q', '--allow-empty', '-m', 'second');
   const [head, base] = [bench.git('rev-parse', 'HEAD'), bench.git('rev-parse', 'HEAD~1')];
   const work = (name: string) => ({
-    turns: [[{ write: { path: 'mine.txt', content: name } }, { commit: name }, { wait_for_file: hold('trees') }]],
+    // Not the same file: that would be an incident.
+    turns: [[{ write: { path: `${name}.txt`, content: name } }, { commit: name }, { wait_for_file: hold('trees') }]],
   });
   await rehearse(bench, 'tree-a', work('tree-a'), ['--worktree', '--base', 'HEAD~1']);
   await rehearse(bench, 'tree-b', work('tree-b'), ['--worktree']);
@@ -120,11 +121,13 @@ test('worktrees: from the right base, on branches of their own, two at a time, w
   for (const row of rows) {
     await untilState(bench, row.name, 'completed');
     expect(row.working_dir).toBe(row.worktree_path ?? '');
-    expect(readFileSync(join(row.working_dir, 'mine.txt'), 'utf8')).toBe(row.name);
+    expect(readFileSync(join(row.working_dir, `${row.name}.txt`), 'utf8')).toBe(row.name);
+    for (const other of rows.filter((each) => each !== row))
+      expect(existsSync(join(row.working_dir, `${other.name}.txt`))).toBe(false);
     expect(bench.git('log', '-1', '--format=%s', row.branch ?? '')).toBe(row.name);
     expect(bench.git('rev-parse', `${row.branch}~1`)).toBe(row.base_commit ?? '');
   }
-  expect(existsSync(join(bench.repo, 'mine.txt'))).toBe(false);
+  for (const { name } of rows) expect(existsSync(join(bench.repo, `${name}.txt`))).toBe(false);
 }, 30_000);
 
 test('the profile is what it was when the session was slung, whatever the config says later (E-023)', async () => {
