@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 
-interface Options {
+export interface CaptureOptions {
   session?: string;
   token?: string;
   message?: string;
@@ -16,7 +16,7 @@ interface Options {
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
-    captureOptions(command).action((options: Options) => run(context, options));
+    captureOptions(command).action((options: CaptureOptions) => run(context, options));
     examples(command, [
       'drover capture --session agent-x7k2 --message "login: limit attempts" --confidence 0.8',
       'drover capture --message "half of it"   # inside of a session',
@@ -39,8 +39,17 @@ export function captureOptions(command: Command): Command {
     .option('--confidence <share>', 'how sure you are, 0 to 1');
 }
 
+/** Who asks, for which reservation, and what is said about the work. Throws `usage` (2), and what `namedReservation` throws. */
+export async function captureRequest(context: Context, options: CaptureOptions) {
+  const confidence = confidenceOf(options.confidence);
+  const deps = await context.deps();
+  const caller = await callerOf(deps);
+  const named = await namedReservation(deps, caller, options);
+  return { deps, caller, named, work: { cwd: context.cwd, message: options.message, confidence } };
+}
+
 /** Throws `usage` (2) unless it is a share. */
-export function confidenceOf(text: string | undefined): number | undefined {
+function confidenceOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const share = Number(text);
   if (text.trim() !== '' && share >= 0 && share <= 1) return share;
@@ -49,13 +58,9 @@ export function confidenceOf(text: string | undefined): number | undefined {
   });
 }
 
-async function run(context: Context, options: Options): Promise<void> {
-  const confidence = confidenceOf(options.confidence);
-  const deps = await context.deps();
-  const caller = await callerOf(deps);
-  const named = await namedReservation(deps, caller, options);
-  const { message } = options;
-  const captured = await capture(deps, caller, named, { cwd: context.cwd, message, confidence });
+async function run(context: Context, options: CaptureOptions): Promise<void> {
+  const { deps, caller, named, work } = await captureRequest(context, options);
+  const captured = await capture(deps, caller, named, work);
   if (context.globals.json) return printJson({ ...captured });
   console.log(
     captured.changed ? `${captured.thread}: committed ${captured.commit}` : `${captured.thread}: nothing to commit`,

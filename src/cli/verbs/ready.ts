@@ -1,23 +1,14 @@
 import type { Command } from 'commander';
-import { callerOf } from '../../session/identity.ts';
 import { ready } from '../../team/ready.ts';
-import { namedReservation } from '../../team/reservation.ts';
 import { announce } from '../announce.ts';
 import type { Context } from '../context.ts';
 import { paint, printJson, safe } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
-import { captureOptions, confidenceOf } from './capture.ts';
-
-interface Options {
-  session?: string;
-  token?: string;
-  message?: string;
-  confidence?: string;
-}
+import { type CaptureOptions, captureOptions, captureRequest } from './capture.ts';
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
-    captureOptions(command).action((options: Options) => run(context, options));
+    captureOptions(command).action((options: CaptureOptions) => run(context, options));
     examples(command, [
       'drover ready --session agent-x7k2',
       'drover ready --session agent-x7k2 --message "login: limit attempts"   # captures first',
@@ -31,13 +22,9 @@ With --message, what is not committed is captured first. Exit codes: 0 ok, 2 usa
   },
 };
 
-async function run(context: Context, options: Options): Promise<void> {
-  const confidence = confidenceOf(options.confidence);
-  const deps = await context.deps();
-  const caller = await callerOf(deps);
-  const named = await namedReservation(deps, caller, options);
-  const { message } = options;
-  const { mail, ...done } = await ready(deps, caller, named, { cwd: context.cwd, message, confidence });
+async function run(context: Context, options: CaptureOptions): Promise<void> {
+  const { deps, caller, named, work } = await captureRequest(context, options);
+  const { mail, ...done } = await ready(deps, caller, named, work);
   if (context.globals.json) printJson({ ...done, mail_id: mail?.id ?? null });
   else {
     console.log(`${safe(done.thread)}: ready at ${done.ready_commit}${done.changed ? '' : ' (as before)'}`);
