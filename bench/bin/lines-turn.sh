@@ -2,6 +2,7 @@
 # A harness of the lines campaign: writes lines of its own into files that others write as well, commits them, and notes
 # outside of the repository what it wrote (`wrote`), what a commit of its holds (`committed`, after git has returned) and
 # what it is about to take out itself (`gone`). Lines carry a token that no other line has.
+set -o pipefail
 . "${0%/*}/lines-hold.sh"
 me=$DROVER_AGENT_NAME
 number=${me//[!0-9]/}
@@ -60,10 +61,13 @@ both_sides() {
   commit 'both sides'
 }
 
-# settle: takes the target in, so that the branch fits on it again.
+# settle: takes the target in, so that the branch fits on it again. A git that is killed at it leaves files out, or without
+# their end; `settling` says that nothing else stood in the files.
 settle() {
-  commit 'before settling'
+  commit 'before settling' || [ -z "$(git status --porcelain)" ] || return 1
+  : >"$settling"
   git merge -q -m "merge main into $me" main >/dev/null 2>>"$CAMPAIGN_DIR/git-errors" || both_sides
+  rm -f "$settling"
   ledger "settled $me $DROVER_TURN"
 }
 
@@ -92,6 +96,7 @@ write_lines() {
       break
     done
   fi
+  # What a kill has cut off in there does not take the place of the file (pipefail).
   { printf '%s\n' "${lines[@]:0:at}"; printf '%s\n' "$token of $me, turn $DROVER_TURN"; printf '%s\n' "${lines[@]:at}"; } |
     sed '/^$/d' >"$CAMPAIGN_DIR/tmp/$token" && mv "$CAMPAIGN_DIR/tmp/$token" "$file" || return 1
   ledger "wrote $me $DROVER_TURN $token $file"
@@ -120,7 +125,15 @@ race_two() {
   wait
 }
 
+# begin_anew: what was cut off while it settled. There was nothing in the files that is not in a commit.
+begin_anew() {
+  rm -f "$(git rev-parse --git-dir)"/{index,HEAD}.lock
+  git reset -q --hard 2>>"$CAMPAIGN_DIR/git-errors" && rm -f "$settling"
+}
+
 serial=0
+settling=$(git rev-parse --git-dir)/campaign-settling
+[ ! -e "$settling" ] || begin_anew || exit 1
 [ ! -e "$(git rev-parse --git-dir)/MERGE_HEAD" ] || both_sides
 [[ $prompt != *settle-with-main* ]] || settle
 [ ! -e "broken/$me" ] || { git rm -q -f "broken/$me" && commit 'mend'; }

@@ -1,4 +1,6 @@
 import type { Clock } from '../model/clock.ts';
+import { listFiles } from '../sys/directory.ts';
+import { removeTree } from '../sys/discard.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
 import { branchHead } from './branch.ts';
 import { checkoutOf } from './common-dir.ts';
@@ -26,22 +28,26 @@ export interface CutOff {
   head: string;
   onto: string;
   clock: Clock;
+  /** Keeps what stands in the files, before anything is written over that git itself would not. */
+  save: () => Promise<unknown>;
 }
 
 /**
- * Ends a rebase whose process was killed. Only for whoever knows that no git is at it any more.
+ * Ends a rebase whose process was killed. Only for whoever knows that no git is at it any more: locks are taken away.
  * Errors: `failed` / `rebase_not_undone`; those of `openWorktree`, `branchHead`, `predictMerge`.
  */
 export async function finishRebase(rebase: CutOff): Promise<Finished> {
-  const { repo_root, path, branch, head, onto, clock } = rebase;
+  const { repo_root, path, branch, head } = rebase;
   const worktree = checkoutOf(path)?.root === path ? await openWorktree(path) : null;
+  if (worktree !== null) breakLocks(worktree, branch);
   if (worktree !== null && isUnderWay(worktree, head)) {
-    await takeBack({ ...worktree, branch }, head, onto, clock);
+    await takeBack({ ...worktree, branch }, head, rebase);
     return { now: 'as_before' };
   }
   const now = await branchHead(repo_root, branch);
   if (now === head || (now !== null && (await isAncestor(repo_root, head, now)))) return { now: 'as_before' };
-  const message = now === null ? `the branch ${branch} is gone` : await whatWasDropped(repo_root, now, onto, head);
+  const message =
+    now === null ? `the branch ${branch} is gone` : await whatWasDropped(repo_root, now, rebase.onto, head);
   const isOurs = now !== null && (await isResult(rebase, now));
   if (message === null) {
     if (!isOurs) return { now: 'as_before' };
@@ -50,8 +56,14 @@ export async function finishRebase(rebase: CutOff): Promise<Finished> {
   }
   if (!isOurs || worktree?.branch !== branch || operationUnderWay(worktree.git_dir) !== null || (await isDirty(path)))
     return { now: 'lost', message };
-  await takeBack(worktree, head, onto, clock);
+  await takeBack(worktree, head, rebase);
   return { now: 'conflict', message };
+}
+
+/** A git that is killed leaves the locks it held, and every later one finds them. */
+function breakLocks({ git_dir, common_dir }: Repository, branch: string): void {
+  for (const name of listFiles(git_dir)) if (name.endsWith('.lock')) removeTree(`${git_dir}/${name}`);
+  removeTree(`${common_dir}/refs/heads/${branch}.lock`);
 }
 
 /** One that began at `head`; one without a note of where it began has not come far. */

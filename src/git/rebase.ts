@@ -55,11 +55,11 @@ export async function rebaseOnto(wanted: { path: string; onto: string; clock: Cl
     message = await rebase(path, onto, options);
     message ??= await judgeResult(before, onto, head);
   } catch (error) {
-    await takeBack(before, head, onto, clock);
+    await takeBack(before, head, { onto, clock });
     throw error;
   }
   if (message !== null) {
-    await takeBack(before, head, onto, clock);
+    await takeBack(before, head, { onto, clock });
     return { outcome: 'conflict', message };
   }
   await syncRepository(before.root);
@@ -146,17 +146,28 @@ async function checkPlace({ root, git_dir }: Repository, onto: string, head: str
   await checkRoom(options, git_dir, steps);
 }
 
-/** Back to what it was: branch, commit, files. Errors: `failed` / `rebase_not_undone`. */
-export async function takeBack(worktree: Repository, head: string, onto: string, clock: Clock): Promise<void> {
+/**
+ * Back to what it was: branch, commit, files. Git's notes of a rebase go last: whoever comes after a crash knows by them
+ * that the rest is ours. `save` keeps what stands in the files before anything is written over that git itself would not.
+ * Errors: `failed` / `rebase_not_undone`; those of `save`.
+ */
+export async function takeBack(
+  worktree: Repository,
+  head: string,
+  { onto, clock, save }: { onto: string; clock: Clock; save?: () => Promise<unknown> },
+): Promise<void> {
   const { root, branch, git_dir } = worktree;
   const options: GitOptions = { cwd: root, timeout_ms: TIMEOUT_MS };
   const said: string[] = [];
   const undo = async (...args: string[]) => said.push((await gitPatiently(args, options, clock)).stderr);
-  if (operationUnderWay(git_dir) === 'rebase') await undo('rebase', '--abort');
-  // Without its notes there is no way back by itself.
-  if (operationUnderWay(git_dir) === 'rebase') await undo('rebase', '--quit');
+  const isUnderWay = () => operationUnderWay(git_dir) === 'rebase';
+  if (isUnderWay()) await undo('rebase', '--abort');
   // Where that fails half-way it leaves HEAD on no branch. This writes over nothing that is not in a commit.
   await undo('reset', '--quiet', '--keep', head);
+  if (isUnderWay() && ((await openWorktree(root)).head_commit !== head || (await isDirty(root)))) {
+    await save?.();
+    await undo('reset', '--quiet', '--hard', head);
+  }
   if (await isDirty(root)) await undoCheckout(root, await fileSteps(options, head, onto), options);
   const ref = `refs/heads/${branch}`;
   const after = await openWorktree(root);
@@ -165,6 +176,7 @@ export async function takeBack(worktree: Repository, head: string, onto: string,
   }
   const now = await openWorktree(root);
   const is_back = now.branch === branch && now.head_commit === head && !(await isDirty(root));
+  if (is_back && isUnderWay()) await undo('rebase', '--quit');
   if (is_back && operationUnderWay(git_dir) === null) return;
   throw new AppError('failed', 'rebase_not_undone', `the rebase in ${root} could not be taken back`, {
     hint: `The branch was at ${head}; nothing that was committed is lost.`,

@@ -1,5 +1,6 @@
 import { finishRebase } from '../git/finish-rebase.ts';
 import { dropKeptHead, keptRef } from '../git/kept-head.ts';
+import { rescue } from '../git/rescue.ts';
 import { AppError } from '../model/error.ts';
 import type { MergeRow } from '../model/merge.ts';
 import type { SessionRow } from '../model/session.ts';
@@ -21,7 +22,10 @@ export async function reconcileRebase(run: Run, row: MergeRow): Promise<void> {
   if (processesInside(session.worktree_path).length > 0) return;
   try {
     const { branch, head, base_head: onto } = row;
-    const found = await finishRebase({ repo_root, path: session.worktree_path, branch, head, onto, clock: deps.clock });
+    const { worktree_path: path, id: session_id } = session;
+    const { clock } = deps;
+    const save = () => rescue({ path, session_id, clock });
+    const found = await finishRebase({ repo_root, path, branch, head, onto, clock, save });
     if (found.now === 'rebased') return await settleFinished(run, row);
     if (!('message' in found)) return await settle(run, row, { reason: 'interrupted' });
     const reason = `git rebase failed: ${found.message.split('\n').slice(0, 5).join('; ')}`;

@@ -80,11 +80,16 @@ export function activeOn(tx: Tx, repo_root: string, thread: string): Reservation
   );
 }
 
+/** Takes a new reservation back whose maker was never told of it. False as for one of the dead. */
+export async function withdrawReservation(store: Store, seen: ReservationRow, now: number): Promise<boolean> {
+  return store.write((tx) => abandonSeen(tx, seen, now));
+}
+
 /**
  * Takes a thread from an owner that was found dead; nothing else of the row changes (H-32). False when it was renewed,
  * ended or taken over since it was looked at (I7).
  */
-function abandonDead(tx: Tx, seen: ReservationRow, now: number): boolean {
+function abandonSeen(tx: Tx, seen: ReservationRow, now: number): boolean {
   const { session_id, pid, pid_start_time, boot_id, heartbeat_at } = seen;
   return (
     tx.run(
@@ -119,7 +124,7 @@ export async function reapDead(
   );
   const dead = active.filter((row) => of.probe(row) === 'dead');
   if (dead.length === 0) return 0;
-  return store.write((tx) => dead.filter((seen) => abandonDead(tx, seen, of.now)).length);
+  return store.write((tx) => dead.filter((seen) => abandonSeen(tx, seen, of.now)).length);
 }
 
 export interface ReserveInput {
@@ -187,7 +192,7 @@ function isSameProcess(one: OwnerProcess, other: OwnerProcess): boolean {
 export function reserveIn(tx: Tx, input: Omit<ReserveInput, 'reconnect'>): ReserveOutcome {
   const owner = activeOn(tx, input.repo_root, input.thread);
   if (owner !== null && input.probe(owner) !== 'dead') return { outcome: 'live_owner', entry: owner, reaped: 0 };
-  if (owner !== null && !abandonDead(tx, owner, input.now))
+  if (owner !== null && !abandonSeen(tx, owner, input.now))
     throw new Error(`${owner.session_id} changed while it was locked`);
   const entry = insertReservation(tx, input.new_id, input.build);
   return { outcome: 'reserved', entry, created: true, reaped: owner === null ? 0 : 1 };

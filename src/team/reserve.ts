@@ -12,7 +12,6 @@ import type { Deps } from '../session/deps.ts';
 import { type Caller, hashToken } from '../session/identity.ts';
 import { ownerProbe } from '../session/owner-probe.ts';
 import {
-  moveReservation,
   type NewReservation,
   type ReservationMatch,
   type ReserveInput,
@@ -20,6 +19,7 @@ import {
   reapDead,
   tryReconnect,
   tryReserve,
+  withdrawReservation,
 } from '../store/reservation.ts';
 import { listReservations } from '../store/reservation-list.ts';
 import { getSession } from '../store/session.ts';
@@ -219,11 +219,10 @@ async function settle(attempt: Attempt, entry: ReservationRow): Promise<void> {
   });
 }
 
-/** False when this fails too: what people have to hear of is the failure before it (HC-15). */
-async function takeBack({ store, clock }: Deps, { session_id }: ReservationRow): Promise<boolean> {
-  const back = { session_id, to: 'abandoned', mover: 'owner', may: () => undefined, now: clock.now() } as const;
-  return moveReservation(store, back).then(
-    () => true,
-    () => false,
-  );
+/**
+ * A twin of the same session may have come back to it meanwhile; then it is the twin's. False then, and when this fails
+ * too: what people have to hear of is the failure before it (HC-15).
+ */
+async function takeBack({ store, clock }: Deps, entry: ReservationRow): Promise<boolean> {
+  return withdrawReservation(store, entry, clock.now()).catch(() => false);
 }
