@@ -35,8 +35,13 @@ read -r base <"$CAMPAIGN_DIR/base"
 say '{"type":"session","native_session_id":"lines-'"$DROVER_SESSION_ID"'","model":null,"version":null}'
 ledger "turn $me $DROVER_TURN $DROVER_SESSION_ID"
 
+# unlock: what a predecessor that was killed left locked. Nobody else is here.
+unlock() {
+  rm -f "$(git rev-parse --git-dir)"/*.lock "$(git rev-parse --git-common-dir)/$(git rev-parse --symbolic-full-name HEAD).lock"
+}
+
 pending=()
-# commit MESSAGE: everything there is. What a predecessor that was killed left locked is unlocked: nobody else is here.
+# commit MESSAGE: everything there is.
 commit() {
   local tries
   for tries in 1 2 3 4 5; do
@@ -46,7 +51,7 @@ commit() {
       return 0
     fi
     [ -n "$(git status --porcelain 2>/dev/null)" ] || return 1
-    [ "$tries" -lt 3 ] || rm -f "$(git rev-parse --git-dir)"/{index,HEAD}.lock
+    [ "$tries" -lt 3 ] || unlock
     rest 0.1
   done
   return 1
@@ -66,7 +71,13 @@ both_sides() {
 settle() {
   commit 'before settling' || [ -z "$(git status --porcelain)" ] || return 1
   : >"$settling"
-  git merge -q -m "merge main into $me" main >/dev/null 2>>"$CAMPAIGN_DIR/git-errors" || both_sides
+  git merge -q -m "merge main into $me" main >/dev/null 2>>"$CAMPAIGN_DIR/git-errors"
+  # 1: conflicts, of which both sides stand in the files.
+  case $? in
+    0) ;;
+    1) [ -e "$(git rev-parse --git-dir)/MERGE_HEAD" ] && both_sides || return 1 ;;
+    *) return 1 ;;
+  esac
   rm -f "$settling"
   ledger "settled $me $DROVER_TURN"
 }
@@ -127,7 +138,7 @@ race_two() {
 
 # begin_anew: what was cut off while it settled. There was nothing in the files that is not in a commit.
 begin_anew() {
-  rm -f "$(git rev-parse --git-dir)"/{index,HEAD}.lock
+  unlock
   git reset -q --hard 2>>"$CAMPAIGN_DIR/git-errors" && rm -f "$settling"
 }
 
@@ -135,7 +146,7 @@ serial=0
 settling=$(git rev-parse --git-dir)/campaign-settling
 [ ! -e "$settling" ] || begin_anew || exit 1
 [ ! -e "$(git rev-parse --git-dir)/MERGE_HEAD" ] || both_sides
-[[ $prompt != *settle-with-main* ]] || settle
+[[ $prompt != *settle-with-main* ]] || settle || [ ! -e "$settling" ] || begin_anew || exit 1
 [ ! -e "broken/$me" ] || { git rm -q -f "broken/$me" && commit 'mend'; }
 for ((round = RANDOM % 2 + 1; round > 0; round--)); do
   for ((n = RANDOM % 3 + 1; n > 0; n--)); do write_lines; done
