@@ -25,6 +25,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   store: async () => (await import('./store.ts')).benchStore,
   reserve: async () => (await import('./reserve.ts')).benchReserve,
   queue: async () => (await import('./queue.ts')).benchQueue,
+  plan: async () => (await import('./plan.ts')).benchPlan,
 };
 
 async function main(): Promise<number> {

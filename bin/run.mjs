@@ -88,7 +88,7 @@ function summary(...names) {
 const TASKS = {
   test: (...args) =>
     suite('test', { typecheck, lint }, [
-      '--parallel=2',
+      '--parallel=3',
       '--timeout=20000',
       '--path-ignore-patterns=test/harness-real/**',
       ...args,

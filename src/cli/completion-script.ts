@@ -2,6 +2,7 @@ import {
   type CommandSpec,
   GLOBAL_OPTIONS,
   type OptionSpec,
+  offeredBy,
   optionWords,
   placesOf,
   type Shell,
@@ -68,7 +69,7 @@ function bash(specs: readonly CommandSpec[]): string {
     return value.kind === 'directories' ? `COMPREPLY=($(compgen -d -- "$cur"))` : `COMPREPLY=($(compgen -f -- "$cur"))`;
   };
   const places = placesOf(specs).map(({ key, spec }) => {
-    const first = spec.arguments[0]?.value;
+    const first = offeredBy(spec);
     const subs = spec.commands.map((sub) => sub.name);
     const bare = subs.length > 0 ? offer({ kind: 'words', words: subs }) : first === undefined ? ':' : offer(first);
     return `    ${quoted(key)})
@@ -104,7 +105,7 @@ function zsh(specs: readonly CommandSpec[]): string {
   const options = (list: readonly OptionSpec[]) =>
     list.flatMap((option) => optionWords([option]).map((word) => entry(word, option.description))).join(' ');
   const places = placesOf(specs).map(({ key, spec }) => {
-    const first = spec.arguments[0]?.value;
+    const first = offeredBy(spec);
     const subs = spec.commands.map((sub) => entry(sub.name, sub.description)).join(' ');
     const bare = subs !== '' ? `list=(${subs}); _describe command list` : first === undefined ? ':' : offer(first);
     return `    ${quoted(key)})
@@ -150,7 +151,7 @@ function fish(specs: readonly CommandSpec[]): string {
   };
   const lines = placesOf(specs).flatMap(({ key, spec }) => {
     const at = ` -n ${escaped(`__drover_at ${key}`)}`;
-    const first = spec.arguments[0]?.value;
+    const first = offeredBy(spec);
     return [
       ...spec.commands.map((sub) => `complete -c drover${at} -f -a ${sub.name} -d ${escaped(sub.description)}`),
       ...(first !== undefined && first.kind !== 'text'

@@ -49,3 +49,8 @@ export function placesOf(specs: readonly CommandSpec[]): Place[] {
 export function optionWords(options: readonly OptionSpec[]): string[] {
   return options.flatMap((option) => [option.short, option.long].filter((word) => word !== null));
 }
+
+/** What is offered for the words of a place, wherever they stand: of its arguments the first that a shell can name. */
+export function offeredBy({ arguments: wanted }: CommandSpec): Value | undefined {
+  return (wanted.find(({ value }) => value.kind !== 'text') ?? wanted[0])?.value;
+}

@@ -94,7 +94,7 @@ const FREE_ENDED =
   '`drover merge --queue` merges what is done, `drover worktree clean --all-ended` frees what is merged';
 
 /** Nobody should wait for work that nobody does: a supervisor that is gone is started again. */
-async function guard(context: Context): Promise<void> {
+export async function guard(context: Context): Promise<void> {
   const [{ isFlocked }, { homePaths }] = await Promise.all([import('../sys/flock.ts'), import('../model/home.ts')]);
   if (isFlocked(homePaths.lock(context.home, 'supervisor'))) return;
   const { ensureSupervisor } = await import('../supervisor/ensure.ts');
@@ -143,6 +143,7 @@ async function printNew(context: Context, store: Store, watched: Watched, withNa
 export function changes(home: string, store: Store): { next(): Promise<void>; close(): void } {
   let version = store.dataVersion();
   let wake: () => void = () => undefined;
+  let isClosed = false;
   const watch = watchDirectory(
     home,
     (name) => {
@@ -153,7 +154,7 @@ export function changes(home: string, store: Store): { next(): Promise<void>; cl
   );
   return {
     async next() {
-      for (;;) {
+      while (!isClosed) {
         const signal = new AbortController();
         wake = () => signal.abort();
         if (store.dataVersion() !== version) break;
@@ -165,6 +166,11 @@ export function changes(home: string, store: Store): { next(): Promise<void>; cl
       }
       version = store.dataVersion();
     },
-    close: () => watch.close(),
+    // Whoever waits just now is let go: nothing keeps the process alive.
+    close: () => {
+      isClosed = true;
+      watch.close();
+      wake();
+    },
   };
 }

@@ -25,6 +25,8 @@ type HealthWord = Health | 'held' | 'unknown' | '-';
 interface Examined {
   /** By session id. */
   healths: Map<string, HealthWord>;
+  /** Since when a gate judges the turns of those that it judges; wall ms by session id. */
+  gated: Map<string, number>;
   /** `silent`: it does not answer. Asked only when something is in flight or queued. */
   supervisor: 'up' | 'silent' | 'down';
   disk_low: boolean;
@@ -57,13 +59,14 @@ export class HealthDesk {
       flying.length > 0 && isAlive(home, 'watchdog') ? silentSince(homePaths.lock(home, 'watchdog'), now) : null;
     const isKnown = supervisor === 'up' && watchdog_silent_since === null;
     const judged = isKnown ? await this.#judged(flying) : new Map();
+    const gated = await this.#gated(flying);
     const healths = new Map<string, HealthWord>();
     for (const row of rows) {
       const isFlying = isInFlight(row.state);
       const limits = isFlying && isKnown ? await this.#limitsOf(row.repo_root) : DEFAULT_CONFIG.watchdog;
-      healths.set(row.id, isFlying && !isKnown ? 'unknown' : healthOf(row, { now, judged, limits }));
+      healths.set(row.id, isFlying && !isKnown ? 'unknown' : healthOf(row, { now, judged, gated, limits }));
     }
-    return { healths, supervisor, disk_low: answer?.disk_low ?? false, watchdog_silent_since };
+    return { healths, gated, supervisor, disk_low: answer?.disk_low ?? false, watchdog_silent_since };
   }
 
   /** What the supervisor says of itself; only it knows whether it holds turns back. null: it does not answer. */
@@ -78,6 +81,12 @@ export class HealthDesk {
     if (this.#store === null || flying.length === 0) return new Map();
     const ids = flying.map((row) => row.id);
     return (await import('../store/verdict.ts')).latestVerdicts(this.#store, ids);
+  }
+
+  async #gated(flying: readonly Row[]): Promise<Map<string, number>> {
+    if (this.#store === null || flying.length === 0) return new Map();
+    const ids = flying.map((row) => row.id);
+    return (await import('../store/gate-list.ts')).gatedSince(this.#store, ids);
   }
 
   /** The thresholds by which its watchdog judges it; broken settings stand aside for the defaults, as they do there. */
@@ -114,8 +123,9 @@ function isAlive(home: string, name: 'supervisor' | 'watchdog'): boolean {
 /** The watchdog's newest word about this turn, unless it was about silence and something was said since; else by its age. */
 function healthOf(
   row: Row,
-  { now, judged, limits }: { now: number; judged: Judged; limits: Config['watchdog'] },
+  about: { now: number; judged: Judged; gated: ReadonlyMap<string, number>; limits: Config['watchdog'] },
 ): HealthWord {
+  const { now, judged, gated, limits } = about;
   if (row.state === 'parked') return 'held';
   if (row.state === 'zombie') return 'dead';
   if (row.ended_at !== null) return '-';
@@ -124,6 +134,8 @@ function healthOf(
   const last = judged.get(row.id);
   if (last?.turn === row.turn && last.health !== 'ok' && (last.health === 'looping' || last.at >= spoken_at))
     return last.health;
+  // Its harness has ended, and nobody speaks while a gate judges what it has left.
+  if (gated.has(row.id)) return 'ok';
   const silence = now - spoken_at;
   if (silence > limits.zombie_ms) return 'stuck';
   return row.state === 'stalled' || silence > limits.stale_ms ? 'late' : 'ok';

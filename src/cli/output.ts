@@ -37,9 +37,12 @@ export function hasAnswered(): boolean {
 /** One JSON object on standard output: the whole answer of a verb under `--json` (O-90). */
 export function printJson(body: Record<string, unknown>): void {
   isAnswered = true;
-  console.log(
-    JSON.stringify({ schema_version: SCHEMA_VERSION, ok: true, ...(outward(body) as Record<string, unknown>) }),
-  );
+  console.log(jsonLine(body));
+}
+
+/** The same as one line of a stream of objects, without its end. */
+export function jsonLine(body: Record<string, unknown>): string {
+  return JSON.stringify({ schema_version: SCHEMA_VERSION, ok: true, ...(outward(body) as Record<string, unknown>) });
 }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan' | 'magenta';

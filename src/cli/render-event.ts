@@ -55,6 +55,14 @@ export function renderEvent(row: EventRow, width = 160): string | null {
         data.ok ? 'dim' : 'yellow',
         clip(`hook ${text('hook')}${data.ok ? '' : ` failed: ${text('output')}`}`, width),
       );
+    case 'gate':
+      return paint(
+        data.verdict === 'green' ? 'green' : 'yellow',
+        clip(
+          `gate ${text('verdict')}${data.verdict === 'green' ? '' : `: ${text('command')}: ${text('reason')}`}`,
+          width,
+        ),
+      );
     case 'status':
       return paint('dim', clip(`${text('status')} ${text('detail')}`, width));
     default:

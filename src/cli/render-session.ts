@@ -45,6 +45,11 @@ export function waitText({ position, max, held, held_by_ended }: WorktreeWait): 
   return `waits for a worktree, no. ${position} in line: ${held} of ${max} taken${ended}`;
 }
 
+/** `gate, for 12s`: its turn claims to be done and is being judged; nothing when it is not. */
+export function gateText(gated_at: number | null, now: number): string {
+  return gated_at === null ? '' : `gate, for ${age(now - gated_at)}`;
+}
+
 /** `name: state (reason), turn 2` */
 export function describe(row: SessionRow, now: number): string {
   const why = reason(row, now);

@@ -1,3 +1,4 @@
+import type { GateRunRow } from '../model/gate-run.ts';
 import type { DecisionRow, FileActivityRow, IncidentRow } from '../model/incident.ts';
 import type { MailRow } from '../model/mail.ts';
 import type { PoolRow } from '../model/pool.ts';
@@ -8,7 +9,7 @@ import type { WorktreeWait } from '../session/worktree-wait.ts';
 import type { StateLogRow } from '../store/event.ts';
 import { age, clip, dollars, instantText, megabytes, paint, safe, table, tokens } from './output.ts';
 import { poolText } from './render-pool.ts';
-import { describe, paintState, reason, waitText } from './render-session.ts';
+import { describe, gateText, paintState, reason, waitText } from './render-session.ts';
 
 /** Everything the store knows of one session. */
 export interface SessionFacts {
@@ -17,6 +18,8 @@ export interface SessionFacts {
   mail: ShownMail[];
   state_log: StateLogRow[];
   verdicts: VerdictRow[];
+  /** What gates said of its turns. */
+  gate_runs: GateRunRow[];
   /** Files that it and another session changed, and what was decided about it. */
   incidents: IncidentRow[];
   decisions: DecisionRow[];
@@ -45,6 +48,7 @@ export function renderShow(facts: SessionFacts, now: number): string {
     turnBlock(facts.turns, now),
     mailBlock(facts.mail, now),
     stateBlock(facts.state_log, now),
+    gateBlock(facts.gate_runs, now),
     verdictBlock(facts.verdicts, now),
     incidentBlock(facts, now),
   ];
@@ -57,7 +61,13 @@ function fields(facts: SessionFacts, now: number): string[][] {
   const { session: row, turns, children, parent, pool, worktree_wait, files } = facts;
   const profile = profileOf(row);
   const live = turns.find((turn) => turn.ended_at === null);
-  const why = worktree_wait === null ? reason(row, now, pool === null ? [] : [pool]) : waitText(worktree_wait);
+  const gating = gateText(live?.gating_since ?? null, now);
+  const why =
+    gating !== ''
+      ? gating
+      : worktree_wait === null
+        ? reason(row, now, pool === null ? [] : [pool])
+        : waitText(worktree_wait);
   const total = row.input_tokens + row.output_tokens;
   const rows: [label: string, value: string | null][] = [
     ['Session', `${paint('bold', safe(row.name))}  ${row.id}`],
@@ -65,6 +75,7 @@ function fields(facts: SessionFacts, now: number): string[][] {
     ['Role', row.prompt_version ?? row.role],
     ['Harness', safe(row.native_session_id === null ? row.harness : `${row.harness}  ${row.native_session_id}`)],
     ['State', `${paintState(row.state)}${why === '' ? '' : ` (${safe(why)})`}`],
+    ['Gate', lastGate(facts.gate_runs)],
     ['Evidence', row.parked_evidence === null ? null : clip(row.parked_evidence, 160)],
     ['Pool', poolLine(row, pool, now)],
     ['Profile', row.profile_name === null ? null : safe(row.profile_name)],
@@ -129,7 +140,7 @@ function turnBlock(turns: readonly TurnRow[], now: number): string {
     exitText(turn),
     age((turn.ended_at ?? now) - turn.started_at),
     tokens(turn.input_tokens + turn.output_tokens),
-    dollars(turn.cost_micros),
+    `${turn.is_cost_estimated === 1 ? '~' : ''}${dollars(turn.cost_micros)}`,
     turn.peak_memory_bytes === 0 ? '-' : megabytes(turn.peak_memory_bytes),
     turn.cpu_ms === 0 ? '-' : age(turn.cpu_ms),
     leftText(turn),
@@ -185,6 +196,27 @@ function stateBlock(log: readonly StateLogRow[], now: number): string {
     clip(row.reason ?? '', 80),
   ]);
   return block('STATES', ['WHEN', 'CHANGE', 'EVENT', 'BY', 'TURN', 'REASON'], rows);
+}
+
+/** `red, round 2: npm test: exit code 1`; null when none has judged it. */
+function lastGate(runs: readonly GateRunRow[]): string | null {
+  const last = runs.at(-1);
+  if (last === undefined) return null;
+  const where = `${last.verdict}, turn ${last.turn}`;
+  return last.verdict === 'green' ? where : `${where}: ${clip(`${last.command}: ${last.reason}`, 120)}`;
+}
+
+function gateBlock(runs: readonly GateRunRow[], now: number): string {
+  const rows = runs.map((row) => [
+    `${age(now - row.ended_at)} ago`,
+    String(row.turn),
+    String(row.round),
+    row.verdict,
+    age(row.ended_at - row.started_at),
+    clip(row.command ?? '', 60),
+    clip(row.reason ?? '', 60),
+  ]);
+  return block('GATES', ['WHEN', 'TURN', 'ROUND', 'VERDICT', 'TOOK', 'COMMAND', 'REASON'], rows);
 }
 
 function verdictBlock(verdicts: readonly VerdictRow[], now: number): string {

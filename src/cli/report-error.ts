@@ -1,15 +1,17 @@
 import { AppError, errorJson } from '../model/error.ts';
 import type { Context } from './context.ts';
 import { hasAnswered, paint, SCHEMA_VERSION, safe } from './output.ts';
+import { OUTPUT_FAILED } from './stream-out.ts';
 
 /**
  * Renders an error once: one object on standard output under `--json`, a block on standard error otherwise. When the
- * answer was printed before the failure (mail is stored, and then nobody can be rung), the object goes to standard error.
+ * answer was printed before the failure (mail is stored, and then nobody can be rung), or nothing can be printed there, the
+ * object goes to standard error.
  */
 export async function reportError(error: unknown, context: Pick<Context, 'globals'>): Promise<number> {
   const known = error instanceof AppError && error.kind !== 'bug' ? await located(error) : bug(error);
   if (context.globals.json) {
-    const print = hasAnswered() ? console.error : console.log;
+    const print = hasAnswered() || known.code === OUTPUT_FAILED ? console.error : console.log;
     print(JSON.stringify({ schema_version: SCHEMA_VERSION, ok: false, error: errorJson(known) }));
   } else {
     const { hint, unsafe_condition, would_change, preserved, recovery_commands: commands = [] } = known.details;

@@ -18,7 +18,15 @@ const timerFacts = z.looseObject({
 
 const watchFacts = timerFacts.extend({
   repetition: z.looseObject({ period: number, times: number, last_at: number }).nullable(),
-  ...{ written_at: ago, child_event_at: ago, ending_since: ago, unchanged_tokens: ago, cpu_ms: ago, cpu_over_ms: ago },
+  ...{
+    written_at: ago,
+    child_event_at: ago,
+    ending_since: ago,
+    gating_since: ago.optional(),
+    unchanged_tokens: ago,
+    cpu_ms: ago,
+    cpu_over_ms: ago,
+  },
 });
 
 /** What the watchdog judged; without `facts` something that was only measured, like the memory of a tree. */
@@ -33,7 +41,7 @@ const judged = z.union([
 ]);
 
 const thresholds = z.record(z.string(), z.unknown()).optional();
-const limits = z.looseObject({ turn: thresholds, watchdog: thresholds });
+const limits = z.looseObject({ turn: thresholds, watchdog: thresholds, gate: thresholds });
 
 const verdict = z.looseObject({
   judged_by: z.enum(['supervisor', 'watchdog']),

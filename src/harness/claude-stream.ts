@@ -1,7 +1,7 @@
 import type { HarnessEvent } from '../model/harness.ts';
 import { UNKNOWN_SESSION } from '../model/turn.ts';
 import { dollarsToMicros } from '../model/usage.ts';
-import { cutText, nameAt, valueText } from './event-text.ts';
+import { answerText, cutText, nameAt, valueText } from './event-text.ts';
 import { touchesOf } from './file-touch.ts';
 import {
   asObject,
@@ -15,6 +15,7 @@ import {
   textAt,
 } from './json-line.ts';
 import { httpStatus, limitOf, wholeMs } from './limit.ts';
+import { quotaOf } from './quota.ts';
 
 /** Event names of `--output-format stream-json` that are read for what they say, or known to say nothing of use. */
 export const CLAUDE_EVENTS = [
@@ -144,8 +145,9 @@ function assistant(event: JsonObject): HarnessEvent[] {
 function contentBlock(block: JsonObject, isSubagent: boolean): HarnessEvent | null {
   switch (block.type) {
     case 'text': {
-      const text = cutText(textAt(block, 'text') ?? '');
-      return text === '' ? null : isSubagent ? { type: 'reasoning', text } : { type: 'text', text };
+      const text = textAt(block, 'text') ?? '';
+      if (text === '') return null;
+      return isSubagent ? { type: 'reasoning', text: cutText(text) } : { type: 'text', text: answerText(text) };
     }
     case 'thinking':
       return { type: 'reasoning', text: cutText(textAt(block, 'thinking') ?? '') };
@@ -188,9 +190,13 @@ function rateLimit(event: JsonObject): HarnessEvent[] {
   if (info === null) return [custom(event)];
   const state = textAt(info, 'status') ?? '';
   const window = textAt(info, 'rateLimitType') ?? 'unknown window';
-  if (state !== 'rejected' || info.isUsingOverage === true) return [status('rate_limit', `${state} (${window})`)];
   const seconds = numberAt(info, 'resetsAt');
   const resets_at = seconds === null || seconds <= 0 || seconds > MAX_SECONDS ? null : Math.round(seconds * 1000);
+  if (state !== 'rejected' || info.isUsingOverage === true) {
+    const said = { type: 'status' as const, status: 'rate_limit', detail: cutText(`${state} (${window})`) };
+    const quota = quotaOf(window, 1 - (numberAt(info, 'utilization') ?? Number.NaN), resets_at);
+    return [quota === null ? said : { ...said, quota }];
+  }
   const message = cutText(`usage limit: ${window} rejected`);
   const limit = { kind: 'usage_limit' as const, status: 429, message, resets_at, retry_after_ms: null, final: true };
   return [{ type: 'limit', limit }];
@@ -205,7 +211,8 @@ function result(event: JsonObject): HarnessEvent[] {
   const end = nameAt(event, 'terminal_reason') ?? '';
   const ok = event.is_error === false && subtype === 'success' && !end.startsWith('aborted');
   const errors = listAt(event, 'errors').filter((each) => typeof each === 'string');
-  const text = cutText(textAt(event, 'result') ?? errors.join('\n'));
+  const said = textAt(event, 'result') ?? errors.join('\n');
+  const text = ok ? answerText(said) : cutText(said);
   const events = spending(event);
   if (!ok) {
     const status = numberAt(event, 'api_error_status');

@@ -1,5 +1,5 @@
 import type { FileTouch, HarnessEvent } from '../model/harness.ts';
-import { cutText, nameAt, valueText } from './event-text.ts';
+import { answerText, cutText, nameAt, valueText } from './event-text.ts';
 import { boundedTouches, isPath } from './file-touch.ts';
 import { countAt, type JsonObject, numberAt, objectAt, objectsAt, parseLine, textAt } from './json-line.ts';
 import { limitOf } from './limit.ts';
@@ -59,12 +59,12 @@ function item(event: JsonObject, phase: 'item.started' | 'item.updated' | 'item.
   }
   if (SILENT_ITEMS.has(part.type)) return [];
   if (phase !== 'item.completed') return [custom(event)];
-  const text = cutText(textAt(part, 'text') ?? '');
+  const text = textAt(part, 'text') ?? '';
   switch (part.type) {
     case 'agent_message':
-      return text === '' ? [] : [{ type: 'text', text }];
+      return text === '' ? [] : [{ type: 'text', text: answerText(text) }];
     case 'reasoning':
-      return [{ type: 'reasoning', text }];
+      return [{ type: 'reasoning', text: cutText(text) }];
     case 'error':
       // An item of type error is a warning (unknown model, skipped hook); the turn goes on.
       return [{ type: 'error', message: cutText(textAt(part, 'message') ?? ''), fatal: false }];

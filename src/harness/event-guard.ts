@@ -1,9 +1,10 @@
 import type { FileTouch, HarnessEvent, Limit } from '../model/harness.ts';
 import type { UsageMode } from '../model/usage.ts';
-import { cutText, nameAt, valueText } from './event-text.ts';
+import { answerText, cutText, nameAt, valueText } from './event-text.ts';
 import { boundedTouches, isPath } from './file-touch.ts';
 import { countAt, type JsonObject, listAt, numberAt, objectAt, objectsAt, parseLine, textAt } from './json-line.ts';
 import { httpStatus, wholeMs } from './limit.ts';
+import { quotaOf } from './quota.ts';
 
 /**
  * A line that is a `HarnessEvent` itself, as the rehearsal harness and runners with `event_format: ndjson` print them.
@@ -21,9 +22,9 @@ function guard(event: JsonObject): HarnessEvent | null {
     case 'session':
       return session(event);
     case 'text':
-      return { ...said(event, 'text'), ...(event.is_delta === true ? { is_delta: true } : {}) };
+      return { type: 'text', text: answerOf(event), ...(event.is_delta === true ? { is_delta: true } : {}) };
     case 'reasoning':
-      return said(event, 'reasoning');
+      return { type: 'reasoning', text: cutText(textAt(event, 'text') ?? '') };
     case 'tool_use':
       return toolUse(event);
     case 'tool_result': {
@@ -35,7 +36,7 @@ function guard(event: JsonObject): HarnessEvent | null {
     case 'cost':
       return { type: 'cost', mode: modeOf(event), cost_micros: countAt(event, 'cost_micros') };
     case 'status':
-      return { type: 'status', status: nameAt(event, 'status') ?? '', detail: cutText(textAt(event, 'detail') ?? '') };
+      return status(event);
     case 'limit':
       return limit(event);
     case 'result':
@@ -49,8 +50,16 @@ function guard(event: JsonObject): HarnessEvent | null {
   }
 }
 
-function said<T extends 'text' | 'reasoning'>(event: JsonObject, type: T): { type: T; text: string } {
-  return { type, text: cutText(textAt(event, 'text') ?? '') };
+function answerOf(event: JsonObject): string {
+  return answerText(textAt(event, 'text') ?? '');
+}
+
+function status(event: JsonObject): HarnessEvent {
+  const said = { status: nameAt(event, 'status') ?? '', detail: cutText(textAt(event, 'detail') ?? '') };
+  const from = objectAt(event, 'quota');
+  const left = from === null ? null : numberAt(from, 'share_left');
+  const quota = quotaOf(from === null ? null : nameAt(from, 'kind'), left, wholeMs(numberAt(from ?? {}, 'resets_at')));
+  return quota === null ? { type: 'status', ...said } : { type: 'status', ...said, quota };
 }
 
 function session(event: JsonObject): HarnessEvent | null {
@@ -122,7 +131,7 @@ function result(event: JsonObject): HarnessEvent {
     type: 'result',
     ok,
     reason: nameAt(event, 'reason') ?? (ok ? 'completed' : 'error'),
-    text: cutText(textAt(event, 'text') ?? ''),
+    text: ok ? answerOf(event) : cutText(textAt(event, 'text') ?? ''),
     model_turns: numberAt(event, 'model_turns') === null ? null : countAt(event, 'model_turns'),
     denials: listAt(event, 'denials').flatMap((each) => (typeof each === 'string' ? [cutText(each, 256)] : [])),
   };

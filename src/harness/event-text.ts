@@ -1,4 +1,4 @@
-import { EVENT_TEXT_LIMIT } from '../model/harness.ts';
+import { EVENT_TEXT_LIMIT, type HarnessEvent, keptAnswer } from '../model/harness.ts';
 import { type JsonObject, textAt } from './json-line.ts';
 
 const NAME_LIMIT = 256;
@@ -12,9 +12,22 @@ const CUT_MARK = '…';
  */
 export function cutText(text: string, limit = EVENT_TEXT_LIMIT): string {
   const kept = text.length > limit ? text.slice(0, limit - CUT_MARK.length) : text;
+  return text.length > limit ? cleaned(kept) + CUT_MARK : cleaned(kept);
+}
+
+function cleaned(text: string): string {
   // Looked at before it is changed, because nearly none has to be and a copy of each costs more than all the rest.
-  const clean = kept.isWellFormed() && !kept.includes('\0') ? kept : kept.toWellFormed().replaceAll('\0', '\ufffd');
-  return text.length > limit ? clean + CUT_MARK : clean;
+  return text.isWellFormed() && !text.includes('\0') ? text : text.toWellFormed().replaceAll('\0', '\ufffd');
+}
+
+/** What may be the answer of a turn: whole up to `ANSWER_LIMIT`, clean like other texts. */
+export function answerText(text: string): string {
+  return cleaned(keptAnswer(text));
+}
+
+/** An event as it is shown: what was said is as short as every other text. */
+export function shortEvent(event: HarnessEvent): HarnessEvent {
+  return event.type === 'text' || event.type === 'result' ? { ...event, text: cutText(event.text) } : event;
 }
 
 const MAX_DEPTH = 100;

@@ -1,5 +1,5 @@
 import type { HarnessEvent } from '../model/harness.ts';
-import { cutText, nameAt, valueText } from './event-text.ts';
+import { answerText, cutText, nameAt, valueText } from './event-text.ts';
 import { touchesOf } from './file-touch.ts';
 import { countAt, type JsonObject, numberAt, objectAt, parseLine, textAt } from './json-line.ts';
 import { limitOf } from './limit.ts';
@@ -46,7 +46,7 @@ function init(event: JsonObject): HarnessEvent[] {
 
 /** Assistant text comes in pieces that belong together as they are; the user's own message is echoed first. */
 function message(event: JsonObject): HarnessEvent[] {
-  const text = cutText(textAt(event, 'content') ?? '');
+  const text = answerText(textAt(event, 'content') ?? '');
   if (event.role === 'user') return [];
   if (event.role !== 'assistant' || text === '') return [custom(event)];
   return [event.delta === true ? { type: 'text', text, is_delta: true } : { type: 'text', text }];

@@ -1,6 +1,6 @@
 import type { FileTouch, HarnessEvent } from '../model/harness.ts';
 import { dollarsToMicros } from '../model/usage.ts';
-import { cutText, nameAt, valueText } from './event-text.ts';
+import { answerText, cutText, nameAt, valueText } from './event-text.ts';
 import { touchesOf } from './file-touch.ts';
 import { countAt, type JsonObject, numberAt, objectAt, parseLine, textAt } from './json-line.ts';
 import { limitOf } from './limit.ts';
@@ -15,14 +15,14 @@ export function parseOpencode(line: string): HarnessEvent[] | null {
   const part = objectAt(event, 'part');
   if (event.type === 'error') return failed(event);
   if (part === null) return [custom(event)];
-  const text = cutText(textAt(part, 'text') ?? '');
+  const text = textAt(part, 'text') ?? '';
   switch (event.type) {
     case 'step_start':
       return sessionOf(event);
     case 'text':
-      return text === '' ? [] : [{ type: 'text', text }];
+      return text === '' ? [] : [{ type: 'text', text: answerText(text) }];
     case 'reasoning':
-      return [{ type: 'reasoning', text }];
+      return [{ type: 'reasoning', text: cutText(text) }];
     case 'tool_use':
       return tool(part);
     case 'step_finish':

@@ -77,6 +77,11 @@ export function knownHarnesses(runners: HarnessRunners): string[] {
   return [...new Set([...BUILT_IN.keys(), ...byCanonicalId(runners).keys()])];
 }
 
+/** Every word that `findHarness` and `resolveHarnessId` take, written as ids are. */
+export function harnessWords(runners: HarnessRunners): string[] {
+  return ['auto', ...knownHarnesses(runners), ...ALIASES.keys()];
+}
+
 /**
  * The harness of an id or alias; a configured runner wins over a built-in one (E-024). Throws `unknown_harness` with
  * the ids that would do, and `runner_without_program`.

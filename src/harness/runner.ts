@@ -4,7 +4,7 @@ import type { HarnessRunner, Profile } from '../model/profile.ts';
 import { checkedArgs, eachOption, listOption, option, sessionLabel } from './argv.ts';
 import { claude } from './claude.ts';
 import { codex } from './codex.ts';
-import { cutText } from './event-text.ts';
+import { answerText } from './event-text.ts';
 import { judgeExit } from './exit.ts';
 import { gemini } from './gemini.ts';
 import { opencode } from './opencode.ts';
@@ -17,7 +17,7 @@ type Output = Pick<Harness, 'parse' | 'at_exit' | 'known_events' | 'bits'>;
 /** Programs that print lines for people: every line is text, and the exit code is the result. */
 const TEXT_OUTPUT: Output = {
   bits: { ...rehearsal.bits, cost_reported: false, limit_event: false, early_first_event: false },
-  parse: (line) => [{ type: 'text', text: cutText(line) }],
+  parse: (line) => [{ type: 'text', text: answerText(line) }],
   at_exit: (exit) => {
     if (exit.code !== 0) return judgeExit(exit, []);
     return [{ type: 'result', ok: true, reason: 'exit 0', text: '', model_turns: null, denials: [] }];

@@ -4,12 +4,13 @@ import { mergeLockPath } from '../model/merge-place.ts';
 import { acquirePidLock, type PidLock } from '../sys/lock.ts';
 
 /**
- * The right to move one target branch (I21). That of a dead owner is free; different targets do not meet. Releasing it
- * twice does nothing. Throws `merge_running` (3) at once when a living process has it.
+ * The right to move one target branch (I21). That of a dead owner is free; different targets do not meet. It is one merge's,
+ * and not its process's: a supervisor has several under way. Releasing it twice does nothing.
+ * Throws `merge_running` (3) at once when it is taken.
  */
 export function lockTarget(home: string, repo_root: string, target: string): PidLock {
   const path = mergeLockPath(home, repo_root, target);
-  const result = acquirePidLock(path);
+  const result = acquirePidLock(path, { is_single: true });
   if (result.acquired) return result.lock;
   const owner = result.existing_pid === null ? 'another process' : `process ${result.existing_pid}`;
   throw new AppError('refused', 'merge_running', `${owner} is merging into ${target} just now (${path})`, {

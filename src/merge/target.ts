@@ -61,7 +61,7 @@ export async function reconcileOthers(wanted: Omit<Wanted, 'target'> & { target:
   const open = await openMerges(deps.store, repo_root);
   for (const other of new Set(open.map((row) => row.target))) {
     if (other === target) continue;
-    const lock = acquirePidLock(mergeLockPath(deps.home, repo_root, other));
+    const lock = acquirePidLock(mergeLockPath(deps.home, repo_root, other), { is_single: true });
     if (!lock.acquired) continue;
     try {
       await reconcile(runOf({ ...wanted, target: other, is_clean: false }, config, lock.lock));

@@ -37,7 +37,7 @@ const profile = z.object({
   disallowed_tools: z.array(text).default([]),
   permission_mode: text.optional(),
   add_dirs: z.array(text).default([]),
-  max_budget_usd: z.number().positive().optional(),
+  max_budget_usd: z.number().min(0.000001, 'must be at least 0.000001').optional(),
   token_budget: count.optional(),
   append_system_prompt: text.optional(),
   pool: name.optional(),
@@ -90,7 +90,19 @@ const gate = z
     max_rounds: count,
   })
   .partial();
-const merge = z.object({ require_completed: z.boolean(), batch: count }).partial();
+const merge = z.object({ pr_command: text.nullable(), require_completed: z.boolean(), batch: count }).partial();
+const budget = z.object({ alert_percent: z.array(z.number().positive().max(100, 'must be 100 or less')) }).partial();
+const usd = z.number().nonnegative();
+const price = z.object({ input: usd, output: usd, cache_read: usd.optional(), cache_write: usd.optional() });
+const computer_use = z
+  .object({
+    harness: text.nullable(),
+    profile: name.nullable(),
+    worktree: z.boolean(),
+    project: text.nullable(),
+    group: text.nullable(),
+  })
+  .partial();
 const conflicts = z
   .object({ is_enabled: z.boolean(), strategy: z.enum(CONFLICT_STRATEGIES), notify_lead: z.boolean() })
   .partial();
@@ -152,6 +164,9 @@ const file = z.object({
   worktree: worktree.optional(),
   gate: gate.optional(),
   merge: merge.optional(),
+  budget: budget.optional(),
+  prices: z.record(text, price).optional(),
+  computer_use: computer_use.optional(),
   conflicts: conflicts.optional(),
   reservations: reservations.optional(),
   turn: turn.optional(),
@@ -195,6 +210,8 @@ export function checkConfig(
 const USER_ONLY: Record<string, string> = {
   harness_runners: 'a repository may not name programs to run; move this to the user config',
   trusted_repositories: 'a repository may not trust itself; move this to the user config',
+  budget: 'money is counted over all repositories; move this to the user config',
+  prices: 'what a model costs is the same for all repositories; move this to the user config',
   limits: 'what the machine and the accounts bear is the same for all repositories; move this to the user config',
 };
 
@@ -236,7 +253,7 @@ function projectIssues(data: ConfigFile): ConfigIssue[] {
   return issues;
 }
 
-const SECTIONS = { worktree, gate, merge, conflicts, reservations, turn, watchdog, limits };
+const SECTIONS = { worktree, gate, merge, budget, computer_use, conflicts, reservations, turn, watchdog, limits };
 
 function unknownKeys(raw: unknown): ConfigIssue[] {
   const root = mapping(raw);
@@ -278,13 +295,17 @@ export function mergeConfig(
   for (const layer of [user, isTrusted || project === null ? project : withoutPrograms(project)]) {
     if (layer === null) continue;
     const { profiles: _p, harness_runners, groups, worktree, ...rest } = layer;
-    const { gate, merge, conflicts, reservations, turn, watchdog, limits, ...scalars } = rest;
+    const { gate, merge, budget, prices, computer_use, conflicts, reservations, turn, watchdog, limits, ...scalars } =
+      rest;
     Object.assign(merged, overlay(merged, scalars as Partial<Config>));
     const { hooks, ...places } = worktree ?? {};
     const own = merged.worktree.hooks;
     merged.worktree = { ...overlay(merged.worktree, places), hooks: overlay(own, hooks) };
     merged.gate = { ...overlay(merged.gate, gate), commands: [...merged.gate.commands, ...(gate?.commands ?? [])] };
     merged.merge = overlay(merged.merge, merge);
+    merged.budget = overlay(merged.budget, budget);
+    merged.prices = { ...merged.prices, ...prices };
+    merged.computer_use = overlay(merged.computer_use, computer_use);
     merged.conflicts = overlay(merged.conflicts, conflicts);
     // Who asks for tokens means it: the other file cannot take that back.
     merged.reservations = { require_token: merged.reservations.require_token || reservations?.require_token === true };
@@ -305,13 +326,15 @@ export function mergeConfig(
 }
 
 /** Where a file names programs that drover itself would run. */
-function programKeys({ worktree, gate }: ConfigFile): string[] {
+function programKeys({ worktree, gate, merge }: ConfigFile): string[] {
   const named = HOOK_NAMES.filter((key) => worktree?.hooks?.[key] != null).map((key) => `worktree.hooks.${key}`);
-  return (gate?.commands ?? []).length > 0 ? [...named, 'gate.commands'] : named;
+  if ((gate?.commands ?? []).length > 0) named.push('gate.commands');
+  return merge?.pr_command == null ? named : [...named, 'merge.pr_command'];
 }
 
 function withoutPrograms(file: ConfigFile): ConfigFile {
-  return { ...file, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] } };
+  const merge = { ...file.merge, pr_command: undefined };
+  return { ...file, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] }, merge };
 }
 
 /** A relative path that stays below where it starts, and is another one for every session. */

@@ -1,5 +1,6 @@
 import type { ConflictStrategy } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
+import type { Price } from './usage.ts';
 
 /** After create: fatal. Before run: fatal to the turn. After run, before remove: logged. */
 export const HOOK_NAMES = ['after_create', 'before_run', 'after_run', 'before_remove'] as const;
@@ -30,10 +31,26 @@ export interface Config {
   /** Commands of the repository that have to pass before a merge. */
   gate: { commands: string[]; timeout_ms: number; max_rounds: number };
   merge: {
+    /** Shell command that opens a pull request for the branch it finds in DROVER_BRANCH; none: such steps are refused. */
+    pr_command: string | null;
     /** The queue takes only sessions that are completed; a merge by name takes any that has ended. */
     require_completed: boolean;
     /** Ready branches that are tried together. */
     batch: number;
+  };
+  budget: {
+    /** Percent of a budget at which the operator is told, each once. */
+    alert_percent: number[];
+  };
+  /** US dollars per million tokens, by the name of a model: for harnesses that report no cost. */
+  prices: Record<string, Price>;
+  /** What a request for computer use gets that does not say otherwise (E-062). */
+  computer_use: {
+    harness: string | null;
+    profile: string | null;
+    worktree: boolean;
+    project: string | null;
+    group: string | null;
   };
   conflicts: { is_enabled: boolean; strategy: ConflictStrategy; notify_lead: boolean };
   reservations: { require_token: boolean };
@@ -120,7 +137,10 @@ export const DEFAULT_CONFIG: Config = {
     hook_timeout_ms: 60_000,
   },
   gate: { commands: [], timeout_ms: 1_800_000, max_rounds: 3 },
-  merge: { require_completed: true, batch: 8 },
+  merge: { pr_command: null, require_completed: true, batch: 8 },
+  budget: { alert_percent: [50, 80, 100] },
+  prices: {},
+  computer_use: { harness: null, profile: null, worktree: false, project: null, group: null },
   conflicts: { is_enabled: true, strategy: 'escalate', notify_lead: true },
   reservations: { require_token: false },
   turn: {

@@ -1,11 +1,13 @@
 import type { Profile } from './profile.ts';
+import type { Quota } from './quota.ts';
 import type { TokenCounts, UsageMode } from './usage.ts';
 
 /**
  * What a harness said, in one closed union for all of them (C-03). Adapters map every line to zero or more of these;
  * what they do not know becomes `custom`, and a malformed line is counted by the caller, never fatal.
  *
- * Texts are cut to `EVENT_TEXT_LIMIT` characters by the adapters: the raw line stays on disk.
+ * Texts are cut to `EVENT_TEXT_LIMIT` characters by the adapters: the raw line stays on disk. Only what a session says is
+ * kept up to `ANSWER_LIMIT`, because the last of it is the answer, which is handed on.
  */
 export type HarnessEvent =
   | { type: 'session'; native_session_id: string; model: string | null; version: string | null }
@@ -16,13 +18,31 @@ export type HarnessEvent =
   | { type: 'tool_result'; tool_id: string | null; is_error: boolean; output: string }
   | { type: 'usage'; mode: UsageMode; tokens: TokenCounts }
   | { type: 'cost'; mode: UsageMode; cost_micros: number }
-  | { type: 'status'; status: string; detail: string }
+  /** `quota`: what the provider said is left, before there is a limit. */
+  | { type: 'status'; status: string; detail: string; quota?: Quota }
   | { type: 'limit'; limit: Limit }
   | { type: 'result'; ok: boolean; reason: string; text: string; model_turns: number | null; denials: string[] }
   | { type: 'error'; message: string; fatal: boolean }
   | { type: 'custom'; name: string };
 
 export const EVENT_TEXT_LIMIT = 4096;
+
+/** Characters of an answer that are kept. */
+export const ANSWER_LIMIT = 256 * 1024;
+
+const ANSWER_CUT = `\n[cut by drover: the answer is longer than ${ANSWER_LIMIT} characters]`;
+
+/** An answer as it is kept: of one that is too long the start, and below it a line that says so. */
+export function keptAnswer(text: string): string {
+  if (text.length <= ANSWER_LIMIT) return text;
+  const last = text.charCodeAt(ANSWER_LIMIT - 1);
+  return text.slice(0, last >= 0xd800 && last < 0xdc00 ? ANSWER_LIMIT - 1 : ANSWER_LIMIT) + ANSWER_CUT;
+}
+
+/** Whether `keptAnswer` has left something out; no text that it has left whole looks so. */
+export function isCutAnswer(text: string): boolean {
+  return text.length > ANSWER_LIMIT && text.endsWith(ANSWER_CUT);
+}
 
 /** A file that a tool call says it touches (E-142). `path` is as the harness wrote it. */
 export interface FileTouch {

@@ -7,6 +7,8 @@ export const homePaths = {
   socket: (home: string) => `${home}/run/supervisor.sock`,
   log: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.log`,
   backups: (home: string) => `${home}/backup`,
+  /** One report per run, in every format. */
+  reports: (home: string) => `${home}/reports`,
   /** Checkouts in which merged results are tried, one directory per target branch. */
   merges: (home: string) => `${home}/merge`,
   /** An empty directory for sessions that drover starts for itself: nothing of a repository is loaded there. */

@@ -18,7 +18,7 @@ export function base32(bytes: Uint8Array): string {
 }
 
 /** `<prefix>-` and 96 random bits: 20 characters of base32 (H-04). */
-export function newId(prefix: 'agent' | 'mail' | 'run' | 'incident'): string {
+export function newId(prefix: 'agent' | 'mail' | 'run' | 'plan' | 'schedule' | 'request' | 'incident'): string {
   return `${prefix}-${base32(crypto.getRandomValues(new Uint8Array(12)))}`;
 }
 

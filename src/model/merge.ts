@@ -36,4 +36,6 @@ export interface WorktreeRow {
   created_at: number | null;
   /** Set while it is being removed; the slot stays taken until it is gone. */
   removing_at: number | null;
+  /** When it was last found, for somebody who waits for a slot, that it has to stay. */
+  kept_at: number | null;
 }

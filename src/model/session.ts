@@ -138,6 +138,10 @@ export interface SessionRow {
   interrupt_reason: string | null;
   max_turns: number | null;
   timeout_ms: number | null;
+  /** Commands that have to pass before it is completed; null: the repository's own. */
+  gate_json: string | null;
+  /** Red gates in a row that it was sent back by. */
+  gate_round: number;
   token_hash: string | null;
   prompt_version: string | null;
   /** The credential whose limits it shares with others. */

@@ -29,9 +29,20 @@ export interface SettleFacts {
   pool: PoolRow | null;
   /** Keeps sessions that wait for the same instant apart. */
   spread_ms: number;
+  /** Of the time that all its turns may take together nothing is left. */
+  is_out_of_time: boolean;
+  /** What its gate said of this turn; null: there is none, or nobody has asked it yet. */
+  gate: GateFacts | null;
   now: number;
   backoff_ms: number;
   backoff_cap_ms: number;
+}
+
+export interface GateFacts {
+  verdict: 'green' | 'red';
+  /** Red gates in a row before this one. */
+  round: number;
+  max_rounds: number;
 }
 
 export interface Settlement {
@@ -45,6 +56,10 @@ export interface Settlement {
   resume_at: number | null;
   /** The pool that decides when it goes on. */
   parked_pool: string | null;
+  /** Red gates in a row from now on; null: nothing new. */
+  gate_round: number | null;
+  /** What its gate complained about becomes mail for the session. */
+  send_back: boolean;
   /** A `worker_died` mail for the parent, in the same transaction (O-32). */
   died: boolean;
 }
@@ -56,16 +71,46 @@ const BASE: Omit<Settlement, 'event' | 'reason' | 'mail'> = {
   parked_reason: null,
   resume_at: null,
   parked_pool: null,
+  gate_round: null,
+  send_back: false,
   died: false,
 };
 
 /**
- * The session's next state after a turn (MODEL §2.6, O-52, CX-10), as a pure table.
+ * The session's next state after a turn (MODEL §2.6, O-52, CX-10), as a pure table. `complete` without a gate's word in
+ * the facts is a claim: whoever has a gate asks it first.
  *
  * One reading goes beyond the table: a session whose contract is met but whose inbox is not empty goes on to `idle`,
  * because mail that was acknowledged to its sender must reach a prompt.
  */
 export function settle(facts: SettleFacts): Settlement {
+  const claimed = settleTurn(facts);
+  const settled = facts.gate === null ? claimed : settleByGate(facts.gate, claimed);
+  return facts.is_out_of_time ? settleInTime(settled) : settled;
+}
+
+/** Without time for it there is no next turn. What its gate has held keeps that reason: it had its rounds. */
+function settleInTime(settled: Settlement): Settlement {
+  const goesOn = settled.event === 'rest' || (settled.event === 'park' && settled.parked_reason !== 'gate');
+  if (!goesOn) return settled;
+  const { mail, attempt, gate_round } = settled;
+  return { ...BASE, event: 'fail', reason: 'timeout', mail, attempt, gate_round, died: true };
+}
+
+/**
+ * A red gate never completes: the session goes on with what it complained about, until it was sent back often enough. Who
+ * has mail to read goes on anyway, and is judged again. Of a turn that was ended meanwhile a gate says nothing.
+ */
+function settleByGate({ verdict, round, max_rounds }: GateFacts, claimed: Settlement): Settlement {
+  const isClaim = claimed.mail === 'confirm' && (claimed.event === 'complete' || claimed.event === 'rest');
+  if (!isClaim) return claimed;
+  if (verdict === 'green') return { ...claimed, gate_round: 0 };
+  const back = { ...claimed, reason: 'gate_red', gate_round: round + 1, send_back: true };
+  if (claimed.event === 'complete' && round + 1 >= max_rounds) return { ...back, event: 'park', parked_reason: 'gate' };
+  return { ...back, event: 'rest' };
+}
+
+function settleTurn(facts: SettleFacts): Settlement {
   const { outcome, reason } = facts.verdict;
   // A process that vanished after it had reported and ended well has done its work (C-10).
   const isDone = isSuccess(outcome) || (outcome === 'lost' && facts.has_evidence);

@@ -83,6 +83,14 @@ export interface TurnRow {
   cache_write_tokens: number;
   reasoning_tokens: number;
   cost_micros: number | null;
+  /** The harness does not say; it comes from a table of prices. */
+  is_cost_estimated: number;
+  /** Since when the gate judges what it has left; the harness has ended by then. */
+  gating_since: number | null;
+  /** Gates that were begun for it and whose end nobody has seen: the one that runs, and those whose supervisor died. */
+  gates_cut: number;
+  /** Of the time its step may take for all turns of a try, what was left at its start; null: it is no step's, or may take any. */
+  allowed_ms: number | null;
   /** Totals of the conversation as last reported (usage mode `thread`), JSON of TokenCounts. */
   thread_json: string | null;
   /** Largest resident size of all its processes together that was seen. */

@@ -21,3 +21,10 @@ export async function runDrover(args: string[]): Promise<Ran> {
   if (!program) return { code: 127, output: 'DROVER_BIN is not set: this run does not belong to a drover session' };
   return runCommand([program, ...args]);
 }
+
+/** The task of the session this run belongs to; empty when drover does not say. */
+export async function ownTask(): Promise<string> {
+  const { code, output } = await runDrover(['show', process.env.DROVER_SESSION_ID ?? '', '--json', '--quiet']);
+  if (code !== 0) return '';
+  return (JSON.parse(output) as { session?: { task?: string } }).session?.task ?? '';
+}

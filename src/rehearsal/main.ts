@@ -1,10 +1,11 @@
 import manifest from '../../package.json' with { type: 'json' };
 import { AppError } from '../model/error.ts';
 import { defaultSteps } from './default-script.ts';
+import { ownTask } from './drover-cli.ts';
 import { Output } from './output.ts';
 import { MODEL, playTurn } from './play.ts';
 import { type Prompt, readPrompt } from './prompt.ts';
-import { loadScript, scriptPath, stepsOf } from './script.ts';
+import { loadScript, type ScriptPlace, scriptIn, scriptPlace, stepsOf } from './script.ts';
 import { runCommand } from './shell.ts';
 import { Stage } from './stage.ts';
 
@@ -24,18 +25,32 @@ async function main(argv: string[]): Promise<number> {
   const prompt = readPrompt(await Bun.stdin.text());
   const turn = Number.parseInt(process.env.DROVER_TURN ?? '', 10) || 1;
   const name = process.env.DROVER_AGENT_NAME || prompt.name || 'rehearsal';
-  const { steps, values } = await partFor(options.script, prompt, turn, name);
+  const place = await placeFor(options, prompt.text);
+  const { steps, values } = await partFor(place, prompt, turn, name);
 
   const out = new Output();
-  const native_session_id = options.resume ?? crypto.randomUUID();
+  const isTold = place !== null && 'text' in place;
+  const native_session_id = options.resume ?? `${isTold ? TOLD : ''}${crypto.randomUUID()}`;
   out.event({ type: 'session', native_session_id, model: MODEL, version: manifest.version });
   return playTurn(steps, new Stage(out, prompt.text.length), { values, max_turns: options.max_turns });
 }
 
+/** The id of a conversation that was given its script in words begins with it. */
+const TOLD = 'told-';
+
+/**
+ * Where the script is. A conversation remembers what it was told: a later turn, whose prompt is the news alone, asks
+ * drover for the task, as any agent may.
+ */
+async function placeFor({ script, resume }: Options, prompt: string): Promise<ScriptPlace | null> {
+  const variable = process.env.DROVER_REHEARSAL_SCRIPT ?? null;
+  const isLater = resume?.startsWith(TOLD) === true && script === null && !variable && scriptIn(prompt) === null;
+  return scriptPlace({ option: script, variable, prompt: isLater ? await ownTask() : prompt });
+}
+
 /** What to play, and the values of the holes in it. */
-async function partFor(option: string | null, prompt: Prompt, turn: number, name: string) {
-  const path = scriptPath({ option, variable: process.env.DROVER_REHEARSAL_SCRIPT ?? null, prompt: prompt.text });
-  if (path === null) {
+async function partFor(place: ScriptPlace | null, prompt: Prompt, turn: number, name: string) {
+  if (place === null) {
     const inside = await runCommand(['git', 'rev-parse', '--is-inside-work-tree']);
     return {
       steps: defaultSteps({ prompt, turn, name, is_repository: inside.code === 0 }),
@@ -49,7 +64,7 @@ async function partFor(option: string | null, prompt: Prompt, turn: number, name
     ['turn', String(turn)],
     ['name', name],
   ]);
-  return { steps: stepsOf(await loadScript(path), turn), values };
+  return { steps: stepsOf(await loadScript(place), turn), values };
 }
 
 interface Options {

@@ -12,27 +12,43 @@ export interface ScriptPlaces {
 
 const PROJECT_SCRIPT = '.drover/rehearsal.yaml';
 
-/** The file that says what to do (C-04), first place that names one; null: nobody does. Paths are relative to the cwd. */
-export function scriptPath({ option, variable, prompt }: ScriptPlaces): string | null {
-  const inPrompt = /^[ \t]*rehearsal-script:[ \t]*(.+?)[ \t]*$/m.exec(prompt)?.[1];
-  return option ?? (variable || null) ?? inPrompt ?? (existsSync(PROJECT_SCRIPT) ? PROJECT_SCRIPT : null);
+/** A file, or the script itself, written in a prompt. */
+export type ScriptPlace = { path: string } | { text: string };
+
+/** What says what to do (C-04), first place that does; null: nobody does. Paths are relative to the cwd. */
+export function scriptPlace({ option, variable, prompt }: ScriptPlaces): ScriptPlace | null {
+  const path = option ?? (variable || null);
+  if (path !== null) return { path };
+  return scriptIn(prompt) ?? (existsSync(PROJECT_SCRIPT) ? { path: PROJECT_SCRIPT } : null);
+}
+
+/** `rehearsal-script: FILE`, or `rehearsal-script: |` and below it the script, indented deeper; null: neither. */
+export function scriptIn(prompt: string): ScriptPlace | null {
+  const named = /^([ \t]*)rehearsal-script:[ \t]*(.+?)[ \t]*$/m.exec(prompt);
+  const [line = '', indent = '', value = ''] = named ?? [];
+  if (named === null || value !== '|') return named === null ? null : { path: value };
+  const below = prompt.slice(named.index + line.length + 1).split('\n');
+  const isInside = (each: string) => each.trim() === '' || /^[ \t]*/.exec(each)?.[0].startsWith(`${indent} `) === true;
+  const end = below.findIndex((each) => !isInside(each));
+  return { text: below.slice(0, end === -1 ? undefined : end).join('\n') };
 }
 
 /** Reads YAML or JSON. Throws `script_unreadable` and `script_invalid` (2). */
-export async function loadScript(path: string): Promise<Script> {
-  const raw = parse(path);
+export async function loadScript(place: ScriptPlace): Promise<Script> {
+  const name = 'path' in place ? place.path : 'in the prompt';
+  const raw = parse(place, name);
   // Only here, so that a rehearsal without a script does not load the schema library.
   const { checkScript } = await import('./script-schema.ts');
-  return checkScript(raw, path);
+  return checkScript(raw, name);
 }
 
-function parse(path: string): unknown {
+function parse(place: ScriptPlace, name: string): unknown {
   try {
-    const text = readFileSync(path, 'utf8');
-    return path.endsWith('.json') ? JSON.parse(text) : Bun.YAML.parse(text);
+    const text = 'path' in place ? readFileSync(place.path, 'utf8') : place.text;
+    return name.endsWith('.json') ? JSON.parse(text) : Bun.YAML.parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('usage', 'script_unreadable', `The rehearsal script ${path} cannot be read: ${why}.`);
+    throw new AppError('usage', 'script_unreadable', `The rehearsal script ${name} cannot be read: ${why}.`);
   }
 }
 

@@ -5,6 +5,7 @@ import type { SessionRow } from '../model/session.ts';
 import { type Ended, type Nudged, nudgeSession, pauseSession, resumeSession, stopSession } from '../store/control.ts';
 import type { MailDraft } from '../store/mail.ts';
 import { insertSession } from '../store/new-session.ts';
+import { startOfDay } from '../sys/day.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
@@ -46,7 +47,7 @@ function draft(
 /**
  * Puts a parked, failed or stopped session back into the queue; a queued one is left alone (E-146, CX-04). `force`: in
  * spite of an open incident that holds it (CX-27).
- * Throws `cannot_resume` (3) with the right verb for every other state, and `incident_open` (3).
+ * Throws `cannot_resume` (3) with the right verb for every other state, `incident_open` and `budget_spent` (3).
  */
 export async function resume(
   deps: Deps,
@@ -54,6 +55,7 @@ export async function resume(
   row: SessionRow,
   { text, force = false }: { text?: string | undefined; force?: boolean },
 ): Promise<Ended> {
+  const now = deps.clock.now();
   const ended = await resumeSession(deps.store, {
     session_id: row.id,
     brief: draft(caller, 'nudge', 'You are resumed', text ?? template(deps, 'resume').trim()),
@@ -61,15 +63,16 @@ export async function resume(
       row.state === 'parked' ? `parked: ${parkedWhy(row)}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
     always_brief: text !== undefined,
     force,
-    probe: ownerProbe(deps.clock.now()),
-    now: deps.clock.now(),
+    probe: ownerProbe(now),
+    day: startOfDay(now),
+    now,
   });
   if (ended.changed || ended.prev === 'queued') return ended;
   throw cannotResume(row.id, ended.row);
 }
 
 /** Kinds of evidence that have words of ours for whoever goes on. */
-const TOLD: ReadonlySet<unknown> = new Set(['memory', 'conflict']);
+const TOLD: ReadonlySet<unknown> = new Set(['memory', 'conflict', 'budget']);
 
 /** The reason, and what its evidence says in words: who goes on should know what to avoid. */
 function parkedWhy({ parked_reason, parked_evidence }: SessionRow): string {

@@ -5,15 +5,15 @@ import type { Harness } from '../model/harness.ts';
 import { terminalMailOf } from '../model/role.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
+import type { Judged } from '../store/gate-run.ts';
 import { getSession } from '../store/session.ts';
-import { endSession, type Settled, settleTurn } from '../store/settle.ts';
+import { endSession, type Settled, type SettleInput, settleTurn, settleUnlessDone } from '../store/settle.ts';
 import type { VerdictDraft } from '../store/verdict.ts';
 import { fileSize } from '../sys/directory.ts';
 import { tailBytes } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type KillResult, killTree, uptimeMs } from '../sys/tree.ts';
 import { readExit, readPid, turnFiles, turnProcesses } from '../sys/turn-files.ts';
-import { noteTurnChanges } from './activity.ts';
 import type { Deps } from './deps.ts';
 import { loadRole } from './roles.ts';
 import { contractHint } from './turn.ts';
@@ -47,19 +47,34 @@ export async function endTree(deps: Pick<Deps, 'clock'>, turn: TurnRow, grace_ms
 
 /**
  * Settles a turn whose process is gone or has just been ended: reads the exit status, asks the adapter, and writes the
- * outcome (MODEL §2.6). The stream must be ingested to its end before. `null`: settled by somebody else.
+ * outcome (MODEL §2.6), unless it would complete the session: then nothing is written, and its gate has to be asked. The
+ * stream must be ingested to its end before, and what the turn changed be noted. `null`: settled by somebody else.
  */
-export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tree: TreeEnd): Promise<Settled | null> {
+export async function settleUnlessGated(deps: Deps, ended: EndedTurn): Promise<Settled | 'needs_gate' | null> {
+  return settleUnlessDone(deps.store, await settlementOf(deps, ended));
+}
+
+/** The same once its gate has spoken; null: it has none. */
+export async function settleJudged(deps: Deps, ended: EndedTurn, gate: Judged | null): Promise<Settled | null> {
+  return settleTurn(deps.store, { ...(await settlementOf(deps, ended)), gate });
+}
+
+/** A turn without a process. */
+export interface EndedTurn {
+  session: SessionRow;
+  turn: TurnRow;
+  tree: TreeEnd;
+}
+
+async function settlementOf(deps: Deps, { session, turn, tree }: EndedTurn): Promise<SettleInput> {
   const config = await deps.config_for(session.repo_root);
   const role = loadRole(deps, session.role);
   const parent = session.parent_id === null ? null : await getSession(deps.store, session.parent_id);
   const terminal = terminalMailOf(role, session.parent_id !== null);
   const exit = readExit(turn.dir);
-  // Before the settlement: who dies in between does it again.
-  await noteTurnChanges(deps, session, turn);
   const now = deps.clock.now();
   const harness = knownHarness(() => findHarness(session.harness, config.harness_runners));
-  return settleTurn(deps.store, {
+  return {
     session_id: session.id,
     turn: turn.turn,
     exit,
@@ -78,7 +93,7 @@ export async function settle(deps: Deps, session: SessionRow, turn: TurnRow, tre
     limits: config.limits,
     random: Math.random(),
     now,
-  });
+  };
 }
 
 interface Loss {

@@ -1,9 +1,11 @@
 import { allowEnvironment, BASE_ENV_ALLOW } from '../harness/environment.ts';
 import { MARKER_VARIABLE } from '../model/marker.ts';
+import { makeGroup } from '../sys/cgroup.ts';
 import { fileSize } from '../sys/directory.ts';
 import { tailBytes, writePrivate } from '../sys/files.ts';
 import { runProgram } from '../sys/run.ts';
 import { killTree } from '../sys/tree.ts';
+import { signalTold } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
 
 /** End of what the commands printed that is kept. */
@@ -39,11 +41,14 @@ export interface GateVerdict {
 
 const GREEN: GateVerdict = { verdict: 'green', command: null, reason: null, output: '' };
 
+type GateDeps = Pick<Deps, 'clock' | 'env' | 'home'>;
+
 /**
- * Runs a repository's own checks on a checkout and proves that nothing of them is left. They get what a shell needs and
- * nothing else: no token of a session, no credential of a provider, no DROVER_HOME. Errors: those of `runProgram`.
+ * Runs a repository's own checks on a checkout and proves that nothing of them is left: where there can be control groups,
+ * each command has one. They get what a shell needs and nothing else: no token of a session, no credential of a provider,
+ * no DROVER_HOME. Errors: those of `runProgram`.
  */
-export async function runGates(deps: Pick<Deps, 'clock' | 'env'>, run: GateRun): Promise<GateVerdict> {
+export async function runGates(deps: GateDeps, run: GateRun): Promise<GateVerdict> {
   const started = deps.clock.monotonic();
   writePrivate(run.log, '');
   for (const command of run.commands) {
@@ -57,29 +62,36 @@ export async function runGates(deps: Pick<Deps, 'clock' | 'env'>, run: GateRun):
 }
 
 /** Why the command did not pass, or null. */
-async function runOne(
-  deps: Pick<Deps, 'clock' | 'env'>,
-  run: GateRun,
-  command: string,
-  timeout_ms: number,
-): Promise<string | null> {
+async function runOne(deps: GateDeps, run: GateRun, command: string, timeout_ms: number): Promise<string | null> {
   const guard = new Guard(deps, run);
   const program = runProgram('/bin/sh', ['-c', WRAPPER, 'sh', run.log, command], {
     cwd: run.cwd,
     env: gateEnvironment(deps.env, run.marker),
     timeout_ms,
     max_output_bytes: 1_024,
+    group: makeGroup(deps.home, run.marker, 'gate'),
   }).finally(() => guard.stop());
   const [result, tooMuch] = await Promise.all([program, guard.watch()]);
   await endProcesses(deps, run.marker);
   if (tooMuch) return `more than ${MAX_LOG_BYTES} bytes of output`;
   if (result.timed_out) return tooLong(run);
-  if (result.code === 0) return null;
-  return result.code === null ? `ended by ${result.signal}` : `exit code ${result.code}`;
+  return judge(result.stdout);
 }
 
-/** One process instead of two, and a log that keeps the order of both streams. */
-const WRAPPER = 'exec >>"$1" 2>&1 </dev/null; exec /bin/sh -c "$2"';
+/**
+ * A log that keeps the order of both streams, and a shell that stays: it is what the command sees as its parent, and it
+ * says how the command ended.
+ */
+const WRAPPER = 'exec 3>&1 >>"$1" 2>&1 </dev/null; /bin/sh -c "$2" 3>&-; echo $? >&3';
+
+/** By what the shell around the command said of it. One that was killed says nothing. */
+function judge(said: string): string | null {
+  const code = /^\d+\n$/.test(said) ? Number(said) : null;
+  if (code === null) return 'it ended the shell that ran it';
+  const signal = signalTold(code);
+  if (signal !== null) return `exit code ${code} (${signal})`;
+  return code === 0 ? null : `exit code ${code}`;
+}
 
 function tooLong(run: GateRun): string {
   return `not done after ${run.timeout_ms} ms`;

@@ -5,6 +5,7 @@ import { homePaths } from '../model/home.ts';
 import { MARKER_VARIABLE } from '../model/marker.ts';
 import type { SessionRow } from '../model/session.ts';
 import { recordEvent } from '../store/worktree.ts';
+import { makeGroup } from '../sys/cgroup.ts';
 import { isDirectory } from '../sys/directory.ts';
 import { privateDir, writePrivate } from '../sys/files.ts';
 import { readTextIfExists } from '../sys/read-text.ts';
@@ -60,7 +61,7 @@ export async function runHook(
   const ran = await runProgram('/bin/sh', ['-c', ...args], {
     cwd: path,
     env: { ...hookEnvironment(deps, session, path), [MARKER_VARIABLE]: marker },
-    marker,
+    ...{ marker, group: makeGroup(deps.home, marker, 'hook') },
     timeout_ms: config.worktree.hook_timeout_ms,
     max_output_bytes: MAX_OUTPUT_BYTES,
   });
@@ -119,7 +120,8 @@ function recordPath(deps: Pick<Deps, 'home'>, session_id: string, hook: HookName
   return `${hooksDir(deps, session_id)}/${hook}.exit`;
 }
 
-function hookEnvironment(deps: Deps, session: SessionRow, path: string): Record<string, string> {
+/** What a person's own command needs to know of the session it runs for: no token of it, no credential of a provider. */
+export function hookEnvironment(deps: Pick<Deps, 'env'>, session: SessionRow, path: string): Record<string, string> {
   return {
     PATH: '/usr/local/bin:/usr/bin:/bin',
     ...allowEnvironment(deps.env, BASE_ENV_ALLOW),

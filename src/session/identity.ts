@@ -4,9 +4,10 @@ import { newSecret } from '../model/id.ts';
 import { OPERATOR } from '../model/mail.ts';
 import { type CommandKind, commandMarker, MARKER_VARIABLE, parseCommandMarker } from '../model/marker.ts';
 import type { SessionRow } from '../model/session.ts';
-import { databaseFile, sessionByMarker, sessionByToken } from '../store/session.ts';
+import { databaseFile, markersInFlight, sessionByMarker, sessionByToken } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import { inheritedValues } from '../sys/ancestry.ts';
+import { type GroupAround, groupsAround } from '../sys/cgroup.ts';
 import { placeKey } from '../sys/directory.ts';
 import type { Deps } from './deps.ts';
 
@@ -23,8 +24,9 @@ export interface Caller {
 
 /**
  * The caller is known by the token in its environment, never by what it says (ARCHITECTURE §6). Without one it is the
- * operator, unless it descends from a turn of this home that is in flight, or from a gate or a hook of it: dropping the
- * token gains nothing. Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
+ * operator, unless it descends from a turn of this home that is in flight, or from a gate or a hook of it, or is in the
+ * control group of one, which nobody sheds with the environment and the parents: dropping the token gains nothing.
+ * Throws `token_invalid` (3): a token of an ended session, or of an earlier turn, has no rights.
  */
 export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Caller> {
   const token = deps.env.DROVER_TOKEN;
@@ -36,6 +38,7 @@ export async function callerOf(deps: Pick<Deps, 'store' | 'env'>): Promise<Calle
       if (session !== null)
         throw tokenError(`This process was started by the session ${session.name} and has no token.`);
     }
+    await refuseGroups(deps.store);
     return { name: OPERATOR, session: null };
   }
   const session = await sessionByToken(deps.store, hashToken(token));
@@ -51,10 +54,26 @@ export async function newCommandMarker({ store }: Pick<Deps, 'store'>, kind: Com
 /** Their code may come from a session's branch. Those of another home, as in a test of drover itself, are nothing to us. */
 async function refuseCommand(store: Store, marker: string): Promise<void> {
   const command = parseCommandMarker(marker);
-  if (command === null || command.place !== (await placeOf(store))) return;
-  throw new AppError('refused', 'token_invalid', `This process was started by a ${command.kind}, and has no token.`, {
+  if (command !== null && command.place === (await placeOf(store))) throw commandError(command.kind);
+}
+
+/** Whoever is in a control group of a turn or a command of this home came from it, whatever else it has shed. */
+async function refuseGroups(store: Store): Promise<void> {
+  for (const group of groupsAround(dirname(await databaseFile(store)))) {
+    if (group.kind !== 'turn') throw commandError(group.kind);
+    throw tokenError(`This process was started by ${await whose(store, group)} and has no token.`);
+  }
+}
+
+async function whose(store: Store, group: GroupAround): Promise<string> {
+  const turn = (await markersInFlight(store)).find(({ marker }) => group.isOf(marker));
+  return turn === undefined ? 'a turn that is over,' : `the session ${turn.name}`;
+}
+
+function commandError(kind: CommandKind): AppError {
+  return new AppError('refused', 'token_invalid', `This process was started by a ${kind}, and has no token.`, {
     hint: 'Gates and hooks may look at the state of drover and change nothing. A person does it in a shell of their own.',
-    unsafe_condition: `the code that a ${command.kind} runs may come from a session`,
+    unsafe_condition: `the code that a ${kind} runs may come from a session`,
     preserved: 'nothing was changed',
   });
 }

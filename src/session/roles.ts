@@ -18,14 +18,19 @@ export function loadRole(deps: Pick<Deps, 'package_dir' | 'env'>, name: string):
       if (text !== null) return roleOf(name, text);
     }
   }
-  const known = [...new Set(dirs.flatMap((dir) => listFiles(dir)))]
-    .filter((file) => file.endsWith('.md'))
-    .map((file) => file.slice(0, -3))
-    .sort();
+  const known = knownRoles(deps);
   throw new AppError('usage', 'unknown_role', `There is no role called ${name}.`, {
     hint: `Known roles: ${known.join(', ')}. Add your own as a page in ${dirs[0]}.`,
     preserved: 'nothing was stored',
   });
+}
+
+/** The names of all pages, in order. */
+export function knownRoles(deps: Pick<Deps, 'package_dir' | 'env'>): string[] {
+  return [...new Set(roleDirs(deps).flatMap((dir) => listFiles(dir)))]
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => file.slice(0, -3))
+    .sort();
 }
 
 /** Pages as they were parsed last: a supervisor asks for the same few before every turn. */

@@ -6,9 +6,13 @@ import { AppError } from '../model/error.ts';
 import type { Harness } from '../model/harness.ts';
 import { NAME, newId } from '../model/id.ts';
 import { OPERATOR, SYSTEM, TASK_LIMIT } from '../model/mail.ts';
+import type { Allowance } from '../model/plan.ts';
 import type { Profile } from '../model/profile.ts';
+import type { Role } from '../model/role.ts';
 import { groupLabel, nameFor, projectLabel, type SessionRow } from '../model/session.ts';
-import { insertSession } from '../store/new-session.ts';
+import { dollarsToMicros } from '../model/usage.ts';
+import { insertSession, type Sling } from '../store/new-session.ts';
+import { readRun } from '../store/run.ts';
 import { findSession, getSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
@@ -21,9 +25,13 @@ import { refuseUnsafe } from './safety.ts';
 export interface SlingRequest {
   task: string;
   cwd: string;
+  /** What `placeOf` said of `cwd` a moment ago: spares whoever starts many the same question. */
+  place?: Place | undefined;
   harness?: string | undefined;
   role?: string | undefined;
   profile?: string | undefined;
+  /** Without any profile, also when the settings have one for all (E-074). */
+  no_profile?: boolean | undefined;
   model?: string | undefined;
   name?: string | undefined;
   parent?: string | undefined;
@@ -34,28 +42,41 @@ export interface SlingRequest {
   group?: string | undefined;
   max_turns?: number | undefined;
   timeout_ms?: number | undefined;
+  /** Commands that have to pass before it is completed; without them the repository's own. */
+  gate?: readonly string[] | undefined;
+  /** What it may spend; without it what its profile allows. */
+  budget?: Allowance | undefined;
 }
 
 /**
- * Admits a task and stores its session, without starting anything (E-008, O-74, C-08). Everything is checked before the
- * one transaction, so that a refusal leaves nothing behind.
+ * Admits a task and stores its session, without starting anything (E-008, O-74, C-08). Throws what `prepareSling` throws,
+ * and `name_taken`, `parent_ended`, `too_many_children` (3).
+ */
+export async function sling(deps: Deps, caller: Caller, request: SlingRequest): Promise<SessionRow> {
+  return insertSession(deps.store, await prepareSling(deps, caller, request));
+}
+
+/**
+ * Everything is checked before the one transaction that stores it, so that a refusal leaves nothing behind. Nothing is
+ * stored here: a plan, a schedule or a request stores it with a record of its own.
  *
  * Throws: `task_empty`, `task_too_large`, `task_has_nul`, `name_invalid`, `unknown_harness`, `unknown_role`,
  * `unknown_profile`, `cwd_missing`, `not_a_repository`, `base_not_found` (2); `harness_not_installed`,
- * `repository_untrusted` (3); `name_taken`, `parent_ended`, `too_deep`, `too_many_children` (3); `session_not_found` (4).
+ * `repository_untrusted`, `too_deep`, `run_not_own` (3); `session_not_found` (4).
  */
-export async function sling(deps: Deps, caller: Caller, request: SlingRequest): Promise<SessionRow> {
+export async function prepareSling(deps: Deps, caller: Caller, request: SlingRequest): Promise<Sling> {
   checkTask(request.task);
   if (request.name !== undefined) checkName(request.name);
-  const place = await placeOf(request);
+  const place = request.place ?? (await placeOf(request.cwd));
   const config = await deps.config_for(place.main_root);
-  const role = loadRole(deps, request.role ?? config.default_role);
   const parent = await parentOf(deps, caller, request.parent);
-  const profile = pickProfile(config.profiles, request.profile ?? parent?.profile_name ?? config.default_profile);
-  const harness = pickHarness(config, request.harness ?? null, profile, place.root);
-  if (which(harness.program, `${deps.env.PATH ?? ''}:${deps.package_dir}/bin`) === null)
-    throw notInstalled(harness.id, harness.program, harness.install_hint);
-  refuseUnsafe(harness, config, { dir: place.cwd, root: place.root, main_root: place.main_root });
+  const { role, profile, harness, pool } = launchOf(deps, config, place.root, {
+    harness: request.harness ?? null,
+    profile: request.profile ?? parent?.profile_name ?? null,
+    no_profile: request.no_profile,
+    role: request.role ?? null,
+  });
+  refuseLaunch(deps, config, place, harness);
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   const wantsWorktree = request.worktree ?? config.worktree.by_default;
@@ -64,7 +85,7 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
   const id = newId('agent');
   const name = request.name ?? nameFor(role.name, request.task);
   const task = request.task;
-  return insertSession(deps.store, {
+  return {
     draft: {
       id,
       name,
@@ -91,8 +112,10 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       max_turns: request.max_turns ?? null,
       timeout_ms: request.timeout_ms ?? null,
       prompt_version: role.version,
-      pool: profile?.pool ?? harness.id,
+      pool,
+      gate_json: request.gate === undefined ? null : JSON.stringify(request.gate),
     },
+    budget: request.budget ?? allowanceOf(profile),
     brief: {
       from_name: caller.name,
       from_id: caller.session?.id ?? null,
@@ -102,12 +125,56 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
       body: task,
       payload_json: null,
     },
-    run: request.run,
+    run: await runOf(deps, caller.session, request.run),
     is_name_chosen: request.name !== undefined,
     limits: { max_children: config.max_children },
     new_id: () => newId('agent'),
     now: deps.clock.now(),
-  });
+  };
+}
+
+/** What a profile lets each of its sessions spend (E-124). */
+function allowanceOf(profile: Profile | null): Allowance | null {
+  const cost_micros = profile?.max_budget_usd == null ? null : dollarsToMicros(profile.max_budget_usd);
+  const tokens = profile?.token_budget ?? null;
+  return cost_micros === null && tokens === null ? null : { cost_micros, tokens };
+}
+
+/** With what a session is started. */
+export interface SlingLaunch {
+  harness: Harness;
+  profile: Profile | null;
+  role: Role;
+  /** The credential whose limits it shares with others. */
+  pool: string;
+}
+
+/**
+ * What was asked for, completed by the settings and by what the checkout `root` is made for. It may not be installed.
+ * Throws `unknown_harness`, `unknown_profile`, `unknown_role` (2).
+ */
+export function launchOf(
+  deps: Pick<Deps, 'env' | 'package_dir'>,
+  config: Config,
+  root: string,
+  wanted: { harness: string | null; profile: string | null; no_profile?: boolean | undefined; role: string | null },
+): SlingLaunch {
+  const role = loadRole(deps, wanted.role ?? config.default_role);
+  const profile = wanted.no_profile ? null : pickProfile(config.profiles, wanted.profile ?? config.default_profile);
+  const harness = pickHarness(config, wanted.harness, profile, root);
+  return { harness, profile, role, pool: profile?.pool ?? harness.id };
+}
+
+/** Throws `harness_not_installed`, `repository_untrusted` (3). */
+export function refuseLaunch(
+  deps: Pick<Deps, 'env' | 'package_dir'>,
+  config: Config,
+  place: Place,
+  harness: Harness,
+): void {
+  if (which(harness.program, `${deps.env.PATH ?? ''}:${deps.package_dir}/bin`) === null)
+    throw notInstalled(harness.id, harness.program, harness.install_hint);
+  refuseUnsafe(harness, config, { dir: place.cwd, root: place.root, main_root: place.main_root });
 }
 
 function pickHarness(config: Config, requested: string | null, profile: Profile | null, root: string): Harness {
@@ -140,8 +207,13 @@ function checkTask(task: string): void {
 /** Words that mean something else where a session can be named. */
 const ADDRESSES = ['latest', OPERATOR, SYSTEM, 'parent', 'coordinator', 'orchestrator'];
 
+/** Whether a session may be called so. */
+export function usableName(name: string): boolean {
+  return NAME.test(name) && !ADDRESSES.includes(name) && !name.startsWith('agent-');
+}
+
 function checkName(name: string): void {
-  if (NAME.test(name) && !ADDRESSES.includes(name) && !name.startsWith('agent-')) return;
+  if (usableName(name)) return;
   throw usage(
     'name_invalid',
     `Not usable as a session name: ${JSON.stringify(name)}`,
@@ -149,7 +221,8 @@ function checkName(name: string): void {
   );
 }
 
-interface Place {
+/** A directory of a repository, with the checkout and the repository that hold it. */
+export interface Place {
   cwd: string;
   root: string;
   main_root: string;
@@ -157,21 +230,22 @@ interface Place {
   branch: string | null;
 }
 
-async function placeOf(request: SlingRequest): Promise<Place> {
-  if (!isDirectory(request.cwd))
-    throw usage('cwd_missing', `No such directory: ${request.cwd}`, 'Name an existing directory with --cwd.');
-  const repository = await findRepository(request.cwd);
+/** Throws `cwd_missing`, `not_a_repository` (2). */
+export async function placeOf(cwd: string): Promise<Place> {
+  if (!isDirectory(cwd))
+    throw usage('cwd_missing', `No such directory: ${cwd}`, 'Name an existing directory with --cwd.');
+  const repository = await findRepository(cwd);
   if (repository === null) {
     throw usage(
       'not_a_repository',
-      `Not inside a git repository: ${request.cwd}`,
+      `Not inside a git repository: ${cwd}`,
       'Work is kept by git: run `git init` there, or name a repository with --cwd.',
     );
   }
   if (repository.is_bare)
-    throw usage('not_a_repository', `${request.cwd} is a bare repository.`, 'Sling from a checkout of it.');
+    throw usage('not_a_repository', `${cwd} is a bare repository.`, 'Sling from a checkout of it.');
   const { root, main_root, branch } = repository;
-  return { cwd: request.cwd, root, main_root, branch };
+  return { cwd, root, main_root, branch };
 }
 
 async function baseOf(root: string, ref: string | undefined): Promise<string> {
@@ -195,6 +269,25 @@ async function targetOf({ root, branch }: Place, ref: string | undefined): Promi
 async function parentOf(deps: Deps, caller: Caller, wanted: string | undefined): Promise<SessionRow | null> {
   if (caller.session !== null) return getSession(deps.store, caller.session.id);
   return wanted === undefined ? null : findSession(deps.store, wanted, null);
+}
+
+/**
+ * What a session starts is counted in the run of that session, whose budget bounds both. The name of that run becomes its
+ * id: somebody else may start one of the same name. Throws `run_not_own` (3).
+ */
+async function runOf(
+  { store }: Deps,
+  asking: SessionRow | null,
+  wanted: string | undefined,
+): Promise<string | undefined> {
+  if (asking === null || wanted === undefined) return wanted;
+  const { run_id } = asking;
+  const own = run_id === null ? null : await store.read((tx) => readRun(tx, run_id));
+  if (own !== null && (wanted === own.id || wanted === own.name)) return own.id;
+  throw new AppError('refused', 'run_not_own', `A session may start others in no run but its own, not in ${wanted}.`, {
+    hint: own === null ? 'Leave --run away: this session is in none.' : `Leave --run away: its own is ${own.name}.`,
+    preserved: 'nothing was stored',
+  });
 }
 
 function pickProfile(profiles: Record<string, Profile>, wanted: string | null): Profile | null {

@@ -1,3 +1,4 @@
+import { shortEvent } from '../harness/event-text.ts';
 import { AppError } from '../model/error.ts';
 import type { EventRow } from '../model/event.ts';
 import type { Harness, HarnessEvent } from '../model/harness.ts';
@@ -97,9 +98,13 @@ class Lines {
     if (turn === null || offset === null || this.#parser === null) return null;
     if (this.#last?.turn !== turn || this.#last.offset !== offset) {
       const line = this.#lineAt(turn, offset, this.#parser.max_line_bytes);
-      this.#last = { turn, offset, events: line === null ? null : this.#parser.harness.parse(line) };
+      this.#last = { turn, offset, events: line === null ? null : this.#parse(line) };
     }
     return this.#last.events;
+  }
+
+  #parse(line: string): HarnessEvent[] | null {
+    return this.#parser?.harness.parse(line)?.map(shortEvent) ?? null;
   }
 
   #lineAt(turn: number, offset: number, limit: number): string | null {

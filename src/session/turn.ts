@@ -14,6 +14,7 @@ import type { TurnRow } from '../model/turn.ts';
 import { getSession } from '../store/session.ts';
 import { abortTurn } from '../store/settle.ts';
 import { type Claim, claimedInput, claimTurn, recordLaunch, refreshToken } from '../store/turn.ts';
+import { startOfDay } from '../sys/day.ts';
 import { makeAhead, privateDir, writePrivate } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { type LaunchedTurn, launchTurn, prepareTurn } from '../sys/launch.ts';
@@ -52,6 +53,7 @@ export async function startTurn(deps: Deps, session_id: string, lease_fence: num
   const dir_of = (turn: number) => homePaths.turn(deps.home, session_id, turn);
   // Beside the claim, which waits for the disk. Empty, it says nothing, whether or not the turn is claimed.
   const made = makeAhead(dir_of(row.turn + 1));
+  const now = deps.clock.now();
   const claim = await claimTurn(deps.store, {
     session_id,
     lease_fence,
@@ -59,7 +61,8 @@ export async function startTurn(deps: Deps, session_id: string, lease_fence: num
     dir_of,
     token_hash: hashToken(token),
     max_in_flight: slotsFor(deps.home, row, config),
-    now: deps.clock.now(),
+    now,
+    day: startOfDay(now),
   });
   const start = claim === null ? NOT_NOW : await launchClaimed(deps, claim, token);
   await made;

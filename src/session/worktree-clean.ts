@@ -46,6 +46,7 @@ export interface WorktreeVerdict {
 
 const NOTHING: Ignored = { files: 0, names: [], more: 0 };
 const NOTHING_ELSE = { branch_kept: null, ignored: NOTHING };
+const FREE: WorktreeVerdict = { why: null, kind: 'free', branch: null, ...NOTHING_ELSE };
 
 export interface Owned {
   /** Whose worktree it is. */
@@ -53,23 +54,28 @@ export interface Owned {
   path: string;
   /** Ended sessions that may lose it, `row` included. */
   ids: readonly string[];
+  /** Its branch stays, and with it all commits: they need not be anywhere else. */
+  is_branch_kept?: boolean;
 }
 
 /**
  * The one judgement of whether a worktree may be removed (O-85, I22, CX-22): nobody lives who has it, or works in it, or
  * was started by who has it; no process works in it; nothing in it is uncommitted; its commits are on another branch, a
- * remote's or a tag; and no other repository is inside it. Ignored files, as a build leaves them, keep nothing: they are
- * counted.
+ * remote's or a tag, unless its own branch stays; and no other repository is inside it. Ignored files, as a build leaves them,
+ * keep nothing: they are counted.
  */
-export async function judgeWorktree(deps: Deps, { row, path, ids }: Owned): Promise<WorktreeVerdict> {
+export async function judgeWorktree(
+  deps: Deps,
+  { row, path, ids, is_branch_kept = false }: Owned,
+): Promise<WorktreeVerdict> {
   const users = await worktreeUsers(deps.store, path, ids);
   if (users[0]) return inUse(`${users[0].name} (${users[0].state}) uses it`);
   const [child] = await liveDescendants(deps.store, row.id);
   if (child !== undefined) return inUse(`${child.name} (${child.state}), which it started, is at work`);
-  if (!isDirectory(path)) return judgeGone(row);
+  if (!isDirectory(path)) return is_branch_kept ? FREE : judgeGone(row);
   const inside = processesInside(path);
   if (inside.length > 0) return inUse(worksIn(inside));
-  return judgeWork(row, path);
+  return judgeWork(row, path, is_branch_kept);
 }
 
 const worksIn = (pids: readonly number[]) => `process ${pids.slice(0, 3).join(', ')} works in it`;
@@ -78,12 +84,11 @@ const work = (why: string): WorktreeVerdict => ({ why, kind: 'work', branch: nul
 
 /** Deleted by hand: git's note about it is left to be removed, and the branch, where its commits are. */
 async function judgeGone({ repo_root, branch }: SessionRow): Promise<WorktreeVerdict> {
-  const gone: WorktreeVerdict = { why: null, kind: 'free', branch: null, ...NOTHING_ELSE };
   const head = branch === null ? null : await branchHead(repo_root, branch);
-  if (branch === null || head === null) return gone;
-  if (await isKeptElsewhere(repo_root, head, branch)) return { ...gone, branch };
+  if (branch === null || head === null) return FREE;
+  if (await isKeptElsewhere(repo_root, head, branch)) return { ...FREE, branch };
   const merge = `git -C ${quoted(repo_root)} merge ${quoted(branch)}`;
-  return { ...gone, branch_kept: `${branch} has commits that are on no other branch: ${merge}` };
+  return { ...FREE, branch_kept: `${branch} has commits that are on no other branch: ${merge}` };
 }
 
 /** Its `.git` was deleted or damaged, so nobody can say what of its files is kept elsewhere. */
@@ -91,7 +96,11 @@ const broken = ({ repo_root }: Pick<SessionRow, 'repo_root'>) =>
   `it is no worktree of git any more; mend it: ${repairCommand(repo_root)}`;
 
 /** What git says of it, whoever is at it. */
-export async function judgeWork(row: Pick<SessionRow, 'branch' | 'repo_root'>, path: string): Promise<WorktreeVerdict> {
+export async function judgeWork(
+  row: Pick<SessionRow, 'branch' | 'repo_root'>,
+  path: string,
+  is_branch_kept = false,
+): Promise<WorktreeVerdict> {
   const found = await findRepository(path);
   if (found === null || found.root !== path) return inUse(broken(row));
   if (found.git_dir === found.common_dir) return inUse('it is the main checkout of its repository');
@@ -102,7 +111,9 @@ export async function judgeWork(row: Pick<SessionRow, 'branch' | 'repo_root'>, p
   if (facts.dirty.length > 0) {
     return work(`changes that are not committed: ${named(facts.dirty)}`);
   }
-  if (facts.head !== null && !(await isKeptElsewhere(path, facts.head, facts.branch)))
+  const isOwn = facts.head !== null && facts.branch !== null && facts.branch === row.branch;
+  const isKept = is_branch_kept && isOwn;
+  if (facts.head !== null && !isKept && !(await isKeptElsewhere(path, facts.head, facts.branch)))
     return work(`${facts.branch ?? 'its detached HEAD'} has commits that are on no other branch`);
   const looked = await lookFurther(found);
   if ('why' in looked) return work(looked.why);
@@ -110,11 +121,10 @@ export async function judgeWork(row: Pick<SessionRow, 'branch' | 'repo_root'>, p
   if (submodules.loss !== null) return work(submodules.loss);
   const others = inside.nested.filter((name) => !submodules.names.includes(name));
   if (others.length > 0) return work(`other repositories are inside it: ${named(others)}`);
-  const isOwn = facts.head !== null && facts.branch !== null && facts.branch === row.branch;
   return {
     why: null,
     kind: 'free',
-    branch: isOwn ? facts.branch : null,
+    branch: isOwn && !is_branch_kept ? facts.branch : null,
     branch_kept: null,
     ignored: countIgnored(inside.ignored),
   };

@@ -6,6 +6,7 @@ import { AppError } from '../model/error.ts';
 import type { WorktreeRow } from '../model/merge.ts';
 import type { SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
+import { noteKept, sessionsOfEndedSteps } from '../store/step-worktree.ts';
 import { endedOwners, type HeldSlot, heldSlots, slotCounts, slotQueue } from '../store/worktree.ts';
 import { isDirectory } from '../sys/directory.ts';
 import type { Deps } from './deps.ts';
@@ -91,8 +92,8 @@ async function takeOne(
   slot: WorktreeRow,
   session: SessionRow,
   request: Pick<WorktreeCleanRequest, 'named' | 'all_ended' | 'force' | 'discard_ignored' | 'dry_run'> & {
-    /** The branch stays: whoever is resumed goes on from it. */
-    is_branch_kept?: boolean;
+    /** The branch stays: whoever is resumed goes on from it. `unmerged`: even if its commits are nowhere else. */
+    keep_branch?: 'merged' | 'unmerged' | null;
   },
 ): Promise<Outcome> {
   const isNamed = request.named !== null;
@@ -100,14 +101,14 @@ async function takeOne(
   if (early !== null) return early;
   const { path } = slot;
   const ids = [session.id, ...(await endedOwners(deps.store, path))];
-  const owned = { row: session, path, ids };
+  const owned = { row: session, path, ids, is_branch_kept: request.keep_branch === 'unmerged' };
   const verdict = await judgeWorktree(deps, owned);
   const isForced = request.force && verdict.kind === 'work';
   if (verdict.why !== null && !isForced) return { group: 'kept', why: verdict.why };
   // As long as the session has it, its branch can be merged by the name of the session.
   if (!isNamed && verdict.branch_kept !== null) return { group: 'kept', why: stillToMerge(session) };
   if (request.dry_run) return isForced ? wouldForce(owned, request) : wouldGo(verdict);
-  const free = request.is_branch_kept ? { ...verdict, branch: null } : verdict;
+  const free = request.keep_branch ? { ...verdict, branch: null } : verdict;
   const result = isForced ? await forceWorktree(deps, owned, request) : await removeWorktree(deps, owned, free);
   return result.removed ? result : { group: 'kept', why: result.why };
 }
@@ -141,25 +142,51 @@ async function tooEarly(
   return isYoung ? { group: 'retained', why: 'it has not been over for as long as worktree.retention_ms' } : null;
 }
 
+/** A worktree that was removed to make room. */
+interface Pruned {
+  name: string;
+  path: string;
+  state: SessionRow['state'];
+  ignored: Ignored;
+  /** The branch that stays with commits that may be nowhere else. */
+  kept_branch?: string;
+}
+
+/** Who goes first: completed sessions, others, then those of ended steps whose branch is not merged. */
+const PASSES = [
+  { all_ended: false, keep_branch: null },
+  { all_ended: true, keep_branch: 'merged' },
+  { all_ended: true, keep_branch: 'unmerged' },
+] as const;
+
 /**
  * Makes room for a session that waits for a worktree: removes the oldest worktree of a completed session that `drover
  * worktree clean` would take (CX-23); when there is none, that of another ended session, whose branch stays, so that it
- * finds its work should it be resumed. Null when there is none.
+ * finds its work should it be resumed; when there is none either, one without uncommitted work of a session whose step of a
+ * plan has ended, merged or not: its branch stays as well. Null when there is none; then those that stay are noted.
  */
-export async function pruneOne(
-  deps: Deps,
-  repo_root: string,
-): Promise<{ name: string; path: string; state: SessionRow['state']; ignored: Ignored } | null> {
+export async function pruneOne(deps: Deps, repo_root: string): Promise<Pruned | null> {
   const held = await heldSlots(deps.store, repo_root);
+  const ended = await sessionsOfEndedSteps(deps.store, repo_root);
   const plain = { named: null, force: false, discard_ignored: false, dry_run: false };
-  for (const all_ended of [false, true]) {
+  for (const pass of PASSES) {
     for (const { slot, session } of held) {
       if (session === null || session.ended_at === null) continue;
-      if ((session.state === 'completed') === all_ended) continue;
-      const out = await takeOne(deps, slot, session, { ...plain, all_ended, is_branch_kept: all_ended });
-      if (!('why' in out)) return { name: session.name, path: slot.path, state: session.state, ignored: out.ignored };
+      const isUnmerged = pass.keep_branch === 'unmerged';
+      if (isUnmerged ? !ended.has(session.id) : (session.state === 'completed') === pass.all_ended) continue;
+      const out = await takeOne(deps, slot, session, { ...plain, ...pass });
+      if ('why' in out) continue;
+      const { name, state, branch } = session;
+      const pruned = { name, path: slot.path, state, ignored: out.ignored };
+      return isUnmerged && branch !== null ? { ...pruned, kept_branch: branch } : pruned;
     }
   }
+  const kept = held.filter(({ session }) => session === null || session.ended_at !== null);
+  await noteKept(
+    deps.store,
+    kept.map(({ slot }) => slot.path),
+    deps.clock.now(),
+  );
   return null;
 }
 

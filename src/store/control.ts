@@ -4,6 +4,8 @@ import { NUDGE_DEBOUNCE_MS } from '../model/mail.ts';
 import type { Actor, SessionRow, SessionState } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
 import type { EndCause } from '../model/turn.ts';
+import { refuseSpent } from './budget.ts';
+import { endEffects } from './end-effects.ts';
 import { passIncidents } from './incident-list.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
 import { checkSuccession, holdSlot } from './new-session.ts';
@@ -11,7 +13,6 @@ import { movePool, noteOn } from './pool.ts';
 import type { OwnerProbe } from './reservation.ts';
 import { NOBODY_KNOWS, reacquireReservations, reserveBranch } from './reservation-session.ts';
 import { readSession } from './session.ts';
-import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 
@@ -81,9 +82,35 @@ export async function pauseSession(
 }
 
 /**
+ * Parks a live session until an instant, at which it goes on by itself (C-12, the window of a plan); ends a turn in flight.
+ * False: it is parked already, for whatever reason, or has ended.
+ */
+export async function holdSession(
+  store: Store,
+  input: { session_id: string; reason: string; until: number; now: number },
+): Promise<boolean> {
+  const { session_id, reason, until, now } = input;
+  return store.write((tx) => {
+    const before = must(tx, session_id);
+    if (before.state === 'parked') return false;
+    const set = {
+      parked_reason: 'operator' as const,
+      parked_evidence: JSON.stringify({ by: 'plan', text: reason, from: before.state, until }),
+      resume_at: until,
+      parked_pool: null,
+      interrupt_reason: 'pause',
+    };
+    const moved = transition(tx, { session_id, reason, now, event: 'pause', actor: 'supervisor', set });
+    if (moved.ok) markOpenTurn(tx, session_id, 'pause');
+    return moved.ok;
+  });
+}
+
+/**
  * parked, failed or stopped → queued, with a mail that says so when nothing else is waiting (CX-04). Others unchanged.
  * Who was parked by its pool goes first of all, as the pool's probe: a person says "try now".
- * Throws `incident_open`, `turn_still_ending`, `taken_over`, `name_taken`, `live_owner` and `pool_probing` (all 3).
+ * Throws `incident_open`, `budget_spent`, `turn_still_ending`, `taken_over`, `name_taken`, `live_owner` and `pool_probing`
+ * (all 3).
  */
 export async function resumeSession(
   store: Store,
@@ -96,6 +123,8 @@ export async function resumeSession(
     force?: boolean;
     /** Whether who has taken a thread of it by now still lives; without it nobody knows. */
     probe?: OwnerProbe;
+    /** Midnight, for the budgets of a day; without it what was ever spent counts. */
+    day?: number;
     now: number;
   },
 ): Promise<Ended> {
@@ -104,6 +133,7 @@ export async function resumeSession(
     const canResume = before.state === 'parked' || before.state === 'failed' || before.state === 'stopped';
     if (canResume)
       passIncidents(tx, before, { force: input.force ?? false, by: input.brief.from_name, now: input.now });
+    if (canResume) refuseSpent(tx, before, input.day ?? 0);
     if (canResume) checkSuccession(tx, before.id, before.worktree_path);
     if (canResume && before.ended_at !== null) checkName(tx, before);
     const moved = transition(tx, {
@@ -116,6 +146,8 @@ export async function resumeSession(
         is_reminded: 0,
         // Who is put back to work owes a new report.
         contract_met_at: null,
+        // Somebody has looked at it: its gate may be red as often as before.
+        gate_round: 0,
         next_turn_at: null,
         resume_count: before.resume_count + 1,
         interrupt_reason: input.interrupt_reason,

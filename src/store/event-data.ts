@@ -83,7 +83,11 @@ function fieldsOf(event: HarnessEvent): Fields {
     case 'cost':
       return { mode: event.mode, cost_micros: event.cost_micros };
     case 'status':
-      return { status: event.status, detail: event.detail };
+      return {
+        status: event.status,
+        detail: event.detail,
+        ...(event.quota === undefined ? {} : { quota: event.quota }),
+      };
     case 'limit':
       return { limit: event.limit };
     case 'result': {

@@ -1,14 +1,16 @@
 import { AS_NAMED, type RealName } from '../model/checkout-path.ts';
 import type { EventRow, LineEvents } from '../model/event.ts';
-import type { HarnessEvent, Limit } from '../model/harness.ts';
+import { ANSWER_LIMIT, type HarnessEvent, keptAnswer, type Limit } from '../model/harness.ts';
+import type { Quota } from '../model/quota.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
-import { TOKEN_KEYS, type TokenCounts } from '../model/usage.ts';
+import { type Price, priceOf, TOKEN_KEYS, type TokenCounts, type UsageMode } from '../model/usage.ts';
 import { type FileCall, isFileCall, recordCalls } from './activity.ts';
 import { appendEvent } from './event.ts';
 import { type BatchedEvent, insertEvents } from './event-batch.ts';
 import { dataOf } from './event-data.ts';
 import { openByProbe } from './pool.ts';
+import { noteQuotas } from './quota.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 
@@ -22,6 +24,8 @@ export interface IngestInput {
   /** Lines longer than the bound: counted as malformed, kept on disk. */
   oversize: number;
   now: number;
+  /** What its model costs, for tokens whose cost the harness does not tell; null: nobody knows. */
+  price?: Price | null;
 }
 
 /**
@@ -47,7 +51,7 @@ function ingestOne(tx: Tx, batch: IngestInput, real_name: RealName): TurnRow | n
   if (before === null) return null;
   const after: TurnRow = { ...before, stdout_offset: batch.to_offset, malformed: before.malformed + batch.oversize };
   const limit = before.limit_json === null ? null : (JSON.parse(before.limit_json) as Limit);
-  const found: Found = { native: null, tools: 0, limit };
+  const found: Found = { native: null, tools: 0, limit, quotas: null };
   const calls: FileCall[] = [];
   for (const line of batch.lines) {
     after.lines += 1;
@@ -71,8 +75,10 @@ function ingestOne(tx: Tx, batch: IngestInput, real_name: RealName): TurnRow | n
     after.first_event_at ??= batch.now;
     after.last_event_at = batch.now;
   }
+  if (batch.price) estimate(after, before, batch.price);
   writeTurn(tx, after);
   writeSession(tx, before, after, found, batch.now);
+  if (found.quotas !== null) noteQuotas(tx, key.session_id, found.quotas.values(), batch.now);
   // Only work shows that the provider serves again: what a CLI says of a limit is text, too.
   const isAnswered = after.limit_json === null && (found.tools > 0 || after.output_tokens > before.output_tokens);
   if (isAnswered) openByProbe(tx, { id: key.session_id, turn: key.turn }, batch.now);
@@ -83,15 +89,14 @@ function levelOf({ type }: HarnessEvent): EventRow['level'] {
   return type === 'error' ? 'error' : type === 'limit' ? 'warning' : type === 'custom' ? 'debug' : 'info';
 }
 
-/** Characters of an answer that are kept with the row; the stream has all of it. */
-const RESULT_TEXT_LIMIT = 64 * 1024;
-
 /** What a batch says beside the columns of the turn. */
 interface Found {
   native: string | null;
   tools: number;
   /** `limit_json` while the batch is read: nearly every event asks for it. */
   limit: Limit | null;
+  /** By kind: the last word of the batch; rare, so null. */
+  quotas: Map<string, Quota> | null;
 }
 
 /** Applies one event to the turn row and to `found` (mutates both; `before` is the row at the start of the batch). */
@@ -131,7 +136,7 @@ function fold(turn: TurnRow, before: TurnRow, found: Found, event: HarnessEvent,
       foldUsage(turn, before, event.mode, event.tokens);
       break;
     case 'cost':
-      turn.cost_micros = capped(event.mode === 'add' ? (turn.cost_micros ?? 0) + event.cost_micros : event.cost_micros);
+      foldCost(turn, event);
       break;
     case 'limit':
       found.limit = joinLimits(found.limit, event.limit);
@@ -148,6 +153,11 @@ function fold(turn: TurnRow, before: TurnRow, found: Found, event: HarnessEvent,
       turn.unknown += 1;
       break;
     case 'status':
+      if (event.quota) {
+        found.quotas ??= new Map();
+        found.quotas.set(event.quota.kind, event.quota);
+      }
+      break;
     case 'error':
       break;
   }
@@ -174,14 +184,28 @@ function passLimit(found: Found): void {
 function foldText(turn: TurnRow, event: { text: string; is_delta?: true }): void {
   const before = event.is_delta && turn.is_text_open === 1 ? (turn.result_text ?? '') : '';
   // Cutting a text that was put together copies all of it: not with every piece.
-  const text = before.length < RESULT_TEXT_LIMIT ? before + event.text : before;
-  turn.result_text = text.length > RESULT_TEXT_LIMIT ? text.slice(0, RESULT_TEXT_LIMIT) : text;
+  turn.result_text = before.length > ANSWER_LIMIT ? before : keptAnswer(before + event.text);
   turn.is_text_open = 1;
 }
 
 /** No sum grows beyond what a number holds exactly: a harness that counts nonsense must not break the row. */
 function capped(count: number): number {
   return Math.min(count, Number.MAX_SAFE_INTEGER);
+}
+
+/** What the harness tells takes the place of an estimate, all of it. */
+function foldCost(turn: TurnRow, { mode, cost_micros }: { mode: UsageMode; cost_micros: number }): void {
+  const told = turn.is_cost_estimated === 1 ? 0 : (turn.cost_micros ?? 0);
+  turn.cost_micros = capped(mode === 'add' ? told + cost_micros : cost_micros);
+  turn.is_cost_estimated = 0;
+}
+
+/** Tokens whose cost nobody has told so far cost what the table says (mutates `after`). */
+function estimate(after: TurnRow, before: TurnRow, price: Price): void {
+  const isTold = after.cost_micros !== null && after.is_cost_estimated === 0;
+  if (isTold || TOKEN_KEYS.every((key) => after[key] === before[key])) return;
+  after.cost_micros = priceOf(after, price);
+  after.is_cost_estimated = 1;
 }
 
 /** The two places where a conversation's running total is kept: what it was before this turn, and now. */
@@ -219,7 +243,7 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
        result_reason = :result_reason, result_text = :result_text, is_text_open = :is_text_open, model_turns = :model_turns, tools_open = :tools_open,
        limit_json = :limit_json, native_session_after = :native_session_after, input_tokens = :input_tokens,
        output_tokens = :output_tokens, cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
-       reasoning_tokens = :reasoning_tokens, cost_micros = :cost_micros, thread_json = :thread_json
+       reasoning_tokens = :reasoning_tokens, cost_micros = :cost_micros, thread_json = :thread_json, is_cost_estimated = :is_cost_estimated
      WHERE session_id = :session_id AND turn = :turn`,
     {
       session_id: turn.session_id,
@@ -247,6 +271,7 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
       reasoning_tokens: turn.reasoning_tokens,
       cost_micros: turn.cost_micros,
       thread_json: turn.thread_json,
+      is_cost_estimated: turn.is_cost_estimated,
     },
   );
 }

@@ -281,6 +281,19 @@ export async function mergedInto(store: Store, session_id: string, target: strin
   );
 }
 
+/** How many of a session's newest attempts in a row ended because whoever was at it was killed. */
+export async function mergesCutOff(store: Store, session_id: string): Promise<number> {
+  const isCut = `outcome = 'failed' AND reason = 'interrupted'`;
+  return store.read(
+    (tx) =>
+      tx.get<{ n: number }>(
+        `SELECT count(*) AS n FROM merges WHERE session_id = :session_id AND ${isCut} AND seq >
+           coalesce((SELECT max(seq) FROM merges WHERE session_id = :session_id AND ended_at IS NOT NULL AND NOT (${isCut})), 0)`,
+        { session_id },
+      )?.n ?? 0,
+  );
+}
+
 /** Attempts under way in a repository; null: in any. */
 export async function openMerges(store: Store, repo_root: string | null): Promise<MergeRow[]> {
   return store.read((tx) =>

@@ -1,5 +1,7 @@
 import { AppError } from '../model/error.ts';
+import type { Allowance } from '../model/plan.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
+import { boundOf, readBudget, setBudgetIn } from './budget.ts';
 import { appendEvent } from './event.ts';
 import { inheritMail, insertMail, type MailDraft } from './mail.ts';
 import { refuseWhileRebased } from './rebase-claim.ts';
@@ -37,7 +39,8 @@ export type NewSession = Pick<
   | 'timeout_ms'
   | 'prompt_version'
   | 'pool'
->;
+> &
+  Partial<Pick<SessionRow, 'gate_json'>>;
 
 const NEW_COLUMNS: readonly (keyof NewSession)[] = [
   'id',
@@ -66,6 +69,7 @@ const NEW_COLUMNS: readonly (keyof NewSession)[] = [
   'timeout_ms',
   'prompt_version',
   'pool',
+  'gate_json',
 ];
 
 export interface SlingLimits {
@@ -86,6 +90,8 @@ export async function insertSession(store: Store, input: Sling): Promise<Session
 export interface Sling {
   draft: NewSession;
   brief: Omit<MailDraft, 'to_id' | 'to_name'>;
+  /** What it may spend; null: no bound of its own. */
+  budget?: Allowance | null;
   /** Name or id of a run; it wins over the draft's. */
   run?: string | undefined;
   is_name_chosen: boolean;
@@ -117,6 +123,8 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
     { id: row.id, actor, now: input.now },
   );
   insertMail(tx, { ...input.brief, to_id: row.id, to_name: row.name }, input.now);
+  const allowance = input.budget ?? inheritedAllowance(tx, row.recovered_from);
+  if (allowance !== null) setBudgetIn(tx, { scope: 'session', key: row.id, ...allowance, now: input.now });
   if (row.recovered_from !== null) inheritMail(tx, row.recovered_from, row);
   if (row.worktree_path !== null) holdSlot(tx, row);
   if (row.recovered_from !== null) reserveBranch(tx, row, { probe: input.probe ?? NOBODY_KNOWS, now: input.now });
@@ -128,6 +136,12 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
     at: input.now,
   });
   return row;
+}
+
+/** What a successor may spend: as much as the session before might, counted anew. */
+function inheritedAllowance(tx: Tx, recovered_from: string | null): Allowance | null {
+  const bound = recovered_from === null ? null : readBudget(tx, { scope: 'session', key: recovered_from });
+  return bound === null ? null : boundOf(bound);
 }
 
 /** A worktree has one slot, whoever works in it now: a successor takes over that of the session before, and so back. */
@@ -142,7 +156,7 @@ export function holdSlot(tx: Tx, row: SessionRow): void {
 }
 
 function pick(draft: NewSession): Params {
-  return Object.fromEntries(NEW_COLUMNS.map((column) => [column, draft[column]]));
+  return Object.fromEntries(NEW_COLUMNS.map((column) => [column, draft[column] ?? null]));
 }
 
 function checkParent(tx: Tx, parent_id: string, limits: SlingLimits): void {

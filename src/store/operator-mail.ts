@@ -1,4 +1,4 @@
-import { OPERATOR, SYSTEM } from '../model/mail.ts';
+import { type MailType, OPERATOR, type Priority, SYSTEM } from '../model/mail.ts';
 import { insertMail } from './mail.ts';
 import type { Store, Tx } from './store.ts';
 
@@ -7,14 +7,19 @@ export interface OperatorMail {
   subject: string;
   body: string;
   payload_json?: string;
+  /** `escalation` without it. */
+  type?: MailType;
+  /** `critical` without it. */
+  priority?: Priority;
 }
 
 /** Mail from drover itself, for use inside another transaction: told if and only if what it tells has happened. */
-export function tellOperatorIn(tx: Tx, { subject, body, payload_json }: OperatorMail, now: number): void {
+export function tellOperatorIn(tx: Tx, mail: OperatorMail, now: number): void {
+  const { subject, body, payload_json, type = 'escalation', priority = 'critical' } = mail;
   insertMail(
     tx,
     {
-      ...{ from_name: SYSTEM, from_id: null, to_name: OPERATOR, to_id: null, type: 'escalation', priority: 'critical' },
+      ...{ from_name: SYSTEM, from_id: null, to_name: OPERATOR, to_id: null, type, priority },
       ...{ subject, body, payload_json: payload_json ?? null },
     },
     now,

@@ -44,7 +44,7 @@ function insertRun(tx: Tx, name: string, now: number, new_id: () => string): str
   }
 }
 
-function readRun(tx: Tx, id: string): RunRow | null {
+export function readRun(tx: Tx, id: string): RunRow | null {
   return tx.get<RunRow>(`${SELECT_RUN} WHERE id = :id`, { id });
 }
 
@@ -145,28 +145,92 @@ export function ensureRun(tx: Tx, wanted: string, now: number, new_id: () => str
       preserved,
     });
   }
-  if (!NAME.test(wanted) || wanted === 'latest') {
-    throw new AppError('usage', 'run_name_invalid', `Not usable as the name of a run: ${JSON.stringify(wanted)}`, {
-      hint: 'Lowercase letters, digits, dots and dashes, at most 64; not "latest".',
-      preserved,
-    });
-  }
+  checkRunName(wanted);
   return insertRun(tx, wanted, now, new_id);
+}
+
+function checkRunName(wanted: string): void {
+  if (NAME.test(wanted) && wanted !== 'latest' && !RUN_ID.test(wanted)) return;
+  throw new AppError('usage', 'run_name_invalid', `Not usable as the name of a run: ${JSON.stringify(wanted)}`, {
+    hint: 'Lowercase letters, digits, dots and dashes, at most 64; not "latest", and not like an id.',
+    preserved: 'nothing was stored',
+  });
+}
+
+/**
+ * Starts an empty run (O-82): it stays active until it has had sessions and they have ended.
+ * Throws `run_name_invalid` (2), `run_name_taken` (3) while a run of that name is active.
+ */
+export async function createRun(store: Store, input: { name: string; now: number }): Promise<RunRow> {
+  return store.write((tx) => {
+    checkRunName(input.name);
+    const taken = tx.get<{ id: string }>("SELECT id FROM runs WHERE name = :name AND status = 'active'", {
+      name: input.name,
+    });
+    if (taken !== null) {
+      throw new AppError('refused', 'run_name_taken', `A run is already called ${input.name}: ${taken.id}.`, {
+        hint: `Add to that one: drover run add ${input.name} SESSION`,
+        preserved: 'nothing was stored',
+      });
+    }
+    const made = readRun(
+      tx,
+      insertRun(tx, input.name, input.now, () => newId('run')),
+    );
+    if (made === null) throw new Error('a run that was just stored is not there');
+    return made;
+  });
 }
 
 const OF_RUN = 'run_id = :id AND is_persistent = 0';
 
 /**
- * For use inside the transaction in which `ended` became terminal. When it was the last of its active run, persistent
- * sessions apart, the run's living coordinator, or else the operator, gets one mail. Once per run, whatever is started or
- * resumed in it later: a single guarded write decides (O-72, I17, CX-52).
+ * For use inside the transaction in which `ended` became terminal: what that means for its run (O-72, O-82).
+ * A persistent session that coordinates nothing never matters.
  */
-export function announceRun(tx: Tx, ended: Pick<SessionRow, 'run_id' | 'is_persistent'>, now: number): void {
-  if (ended.run_id === null || ended.is_persistent === 1) return;
+export function announceRun(tx: Tx, ended: Pick<SessionRow, 'run_id' | 'is_persistent' | 'role'>, now: number): void {
+  if (ended.run_id === null || (ended.is_persistent === 1 && ended.role !== 'coordinator')) return;
+  settleRun(tx, ended.run_id, now);
+}
+
+/** For use inside the transaction that ended a session of the run, or changed which are its own: told first, then closed. */
+export function settleRun(tx: Tx, id: string, now: number): void {
+  const open = tx.get(
+    `SELECT 1 FROM runs WHERE id = :id AND status = 'active'
+       AND EXISTS (SELECT 1 FROM sessions WHERE ${OF_RUN})
+       AND NOT EXISTS (SELECT 1 FROM sessions WHERE ${OF_RUN} AND ended_at IS NULL)
+       AND NOT EXISTS (SELECT 1 FROM plans WHERE run_id = :id)`,
+    { id },
+  );
+  if (open === null) return;
+  tellOfRun(tx, id, now);
+  closeRun(tx, id, now);
+}
+
+/**
+ * An active run whose sessions have all ended, persistent ones apart, is over (O-82): `failed` when one of them failed or
+ * died and nobody in the run took over from it. A living coordinator holds it open: what it starts next belongs here too.
+ */
+function closeRun(tx: Tx, id: string, now: number): void {
+  tx.run(
+    `UPDATE runs SET completed_at = :now, status = CASE WHEN EXISTS (
+         SELECT 1 FROM sessions AS s WHERE s.${OF_RUN} AND s.state IN ('failed', 'zombie')
+           AND NOT EXISTS (SELECT 1 FROM sessions AS heir WHERE heir.run_id = :id AND heir.recovered_from = s.id))
+       THEN 'failed' ELSE 'completed' END
+     WHERE id = :id AND status = 'active' AND NOT EXISTS (
+       SELECT 1 FROM sessions WHERE run_id = :id AND role = 'coordinator' AND ended_at IS NULL)`,
+    { id, now },
+  );
+}
+
+/**
+ * The run's living coordinator, or else the operator, gets one mail. Once per run, whatever is started or resumed in it
+ * later: a single guarded write decides (O-72, I17, CX-52). A plan's run is told of by the plan's report.
+ */
+function tellOfRun(tx: Tx, id: string, now: number): void {
   const run = tx.get<{ id: string; name: string }>(
-    `UPDATE runs SET notified_at = :now WHERE id = :id AND status = 'active' AND notified_at IS NULL
-       AND NOT EXISTS (SELECT 1 FROM sessions WHERE ${OF_RUN} AND ended_at IS NULL) RETURNING id, name`,
-    { id: ended.run_id, now },
+    'UPDATE runs SET notified_at = :now WHERE id = :id AND notified_at IS NULL RETURNING id, name',
+    { id, now },
   );
   if (run === null) return;
   const states = tx.all<{ state: string; n: number }>(

@@ -5,6 +5,7 @@ import { END_CAUSES, OUTCOMES } from '../model/turn.ts';
 import { HEALTHS, WATCH_ACTS } from '../model/verdict.ts';
 import { EVENT_BATCHES } from './schema-events.ts';
 import { LINES } from './schema-lines.ts';
+import { PLANS } from './schema-plan.ts';
 import { sqlList } from './sql-list.ts';
 import type { SCHEMA } from './version.ts';
 
@@ -298,6 +299,7 @@ export const MIGRATIONS: readonly string[] = [
   POOLS + WATCH,
   MAIL_AGAIN + LINES,
   EVENT_BATCHES,
+  PLANS,
 ] as const satisfies {
   length: typeof SCHEMA;
 };

@@ -110,6 +110,15 @@ export async function databaseFile(store: Store): Promise<string> {
   return store.read((tx) => tx.get<{ file: string }>('PRAGMA database_list')?.file ?? '');
 }
 
+/** The markers of all turns in flight, each with the name of its session. */
+export async function markersInFlight(store: Store): Promise<{ marker: string; name: string }[]> {
+  return store.read((tx) =>
+    tx.all<{ marker: string; name: string }>(
+      `SELECT t.marker, s.name FROM turns AS t JOIN sessions AS s ON s.id = t.session_id WHERE t.ended_at IS NULL`,
+    ),
+  );
+}
+
 /** The session whose turn in flight carries this marker; null when there is none in this home. */
 export async function sessionByMarker(store: Store, marker: string): Promise<Pick<SessionRow, 'id' | 'name'> | null> {
   return store.read((tx) =>

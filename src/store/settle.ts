@@ -1,16 +1,17 @@
 import type { HarnessEvent, Limit } from '../model/harness.ts';
-import { MAIL_SUBJECT_LIMIT, type MailRow, SYSTEM } from '../model/mail.ts';
+import { SYSTEM } from '../model/mail.ts';
 import type { PoolLimits, PoolRow } from '../model/pool.ts';
 import { type Actor, isTerminal, type SessionRow } from '../model/session.ts';
-import { type Settlement, settle } from '../model/settle.ts';
+import { type SettleFacts, type Settlement, settle } from '../model/settle.ts';
 import { isSuccess, type OutcomeVerdict, outcomeOf, type TurnRow, UNKNOWN_SESSION } from '../model/turn.ts';
+import { type EndEffects, endEffects } from './end-effects.ts';
 import { appendEvent } from './event.ts';
+import { heldByGate, type Judged, recordGateRun, sendBack } from './gate-run.ts';
 import { hasInput, insertMail, settleInput } from './mail.ts';
 import { praisePool, strikePool } from './pool.ts';
-import { endReservations } from './reservation-session.ts';
 import { hasLiveChildren, hasOpenQuestion } from './rest.ts';
-import { announceRun } from './run.ts';
 import { readSession } from './session.ts';
+import { timeLeft } from './step-time.ts';
 import type { Store, Tx } from './store.ts';
 import { OFF_LADDER, transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';
@@ -35,6 +36,8 @@ export interface SettleInput {
   backoff_ms: number;
   backoff_cap_ms: number;
   limits: PoolLimits;
+  /** What the session's gate said of this turn; null or absent: it has none. */
+  gate?: Judged | null;
   /** In [0, 1): the jitter of whatever waits because of this turn. */
   random: number;
   now: number;
@@ -49,59 +52,90 @@ export interface Settled {
 }
 
 /**
- * Ends a turn: outcome, mail confirmed or released, next state, terminal effects and notification of the parent, in
- * one transaction (MODEL §2.4, §2.6, I15). `null` when the turn was settled before.
+ * Ends a turn: outcome, mail confirmed or released, next state, what its gate said, terminal effects and notification of
+ * the parent, in one transaction (MODEL §2.4, §2.6, I15). `null` when the turn was settled before. Without a gate's word
+ * the turn of a session that has a gate is settled by `settleUnlessDone`.
  */
 export async function settleTurn(store: Store, input: SettleInput): Promise<Settled | null> {
-  return store.write((tx) => {
-    const turn = tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :id AND turn = :turn AND ended_at IS NULL', {
-      id: input.session_id,
-      turn: input.turn,
+  return store.write((tx) => settleIn(tx, input));
+}
+
+/** Rolls a settlement back that would complete a session. */
+class ClaimsDone extends Error {}
+
+/** The same, but a session that would be completed is left as it is: its gate has to be asked first. */
+export async function settleUnlessDone(store: Store, input: SettleInput): Promise<Settled | 'needs_gate' | null> {
+  try {
+    return await store.write((tx) => {
+      const settled = settleIn(tx, input);
+      if (settled?.settlement.event === 'complete' && settled.moved) throw new ClaimsDone();
+      return settled;
     });
-    const session = readSession(tx, input.session_id);
-    if (turn === null || session === null) return null;
-    applyExitEvents(tx, turn, input);
-    const limit = turn.limit_json === null ? null : (JSON.parse(turn.limit_json) as Limit);
-    const verdict = outcomeOf({
-      end_cause: turn.end_cause,
-      exit: input.exit,
-      result_ok: turn.result_ok === null ? null : turn.result_ok === 1,
-      result_reason: turn.result_reason,
-      model_turns: turn.model_turns,
-      handoffs: turn.handoffs,
-      tree_empty: input.tree_empty,
-      limit,
-    });
-    closeTurn(tx, turn, verdict, input);
-    if (input.loss && turn.end_cause === null) appendVerdict(tx, input.loss);
-    const settlement = settle({
-      verdict,
-      saw_event: session.state !== 'booting',
-      has_contract: input.has_contract,
-      contract_met: session.contract_met_at !== null,
-      is_persistent: input.is_persistent,
-      has_input: hasInput(tx, session.id),
-      awaits_others: hasLiveChildren(tx, session.id) || hasOpenQuestion(tx, session.id),
-      is_reminded: session.is_reminded === 1,
-      has_evidence: turn.terminal_mail > 0 && turn.result_ok === 1,
-      attempt: session.attempt,
-      max_attempts: input.max_attempts,
-      limited_in_row: limitedInRow(tx, session.id, turn.turn),
-      limit,
-      pool: tellPool(tx, { session, turn, verdict, limit, input }),
-      spread_ms: input.random * input.limits.stagger_ms,
-      now: input.now,
-      backoff_ms: input.backoff_ms,
-      backoff_cap_ms: input.backoff_cap_ms,
-    });
-    settleInput(tx, session.id, turn.turn, settlement.mail, input.now);
-    const moved = applySettlement(tx, { session, turn, verdict, settlement, input });
-    return { session: readSession(tx, session.id) ?? session, verdict, settlement, moved };
+  } catch (error) {
+    if (error instanceof ClaimsDone) return 'needs_gate';
+    throw error;
+  }
+}
+
+function settleIn(tx: Tx, input: SettleInput): Settled | null {
+  const turn = tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :id AND turn = :turn AND ended_at IS NULL', {
+    id: input.session_id,
+    turn: input.turn,
   });
+  const session = readSession(tx, input.session_id);
+  if (turn === null || session === null) return null;
+  applyExitEvents(tx, turn, input);
+  const limit = turn.limit_json === null ? null : (JSON.parse(turn.limit_json) as Limit);
+  const verdict = outcomeOf({
+    end_cause: turn.end_cause,
+    exit: input.exit,
+    result_ok: turn.result_ok === null ? null : turn.result_ok === 1,
+    result_reason: turn.result_reason,
+    model_turns: turn.model_turns,
+    handoffs: turn.handoffs,
+    tree_empty: input.tree_empty,
+    limit,
+  });
+  closeTurn(tx, turn, verdict, input);
+  if (input.loss && turn.end_cause === null) appendVerdict(tx, input.loss);
+  if (input.gate) recordGateRun(tx, session, turn.turn, input.gate.run, input.now);
+  const settlement = settle(factsOf(tx, { session, turn, verdict, limit, input }));
+  settleInput(tx, session.id, turn.turn, settlement.mail, input.now);
+  const moved = applySettlement(tx, { session, turn, verdict, settlement, input });
+  return { session: readSession(tx, session.id) ?? session, verdict, settlement, moved };
+}
+
+type Facts = Omit<Ending, 'settlement'> & { limit: Limit | null };
+
+function factsOf(tx: Tx, of: Facts): SettleFacts {
+  const { session, turn, verdict, limit, input } = of;
+  const { gate = null } = input;
+  return {
+    verdict,
+    saw_event: session.state !== 'booting',
+    has_contract: input.has_contract,
+    contract_met: session.contract_met_at !== null,
+    is_persistent: input.is_persistent,
+    has_input: hasInput(tx, session.id),
+    awaits_others: hasLiveChildren(tx, session.id) || hasOpenQuestion(tx, session.id),
+    is_reminded: session.is_reminded === 1,
+    has_evidence: turn.terminal_mail > 0 && turn.result_ok === 1,
+    attempt: session.attempt,
+    max_attempts: input.max_attempts,
+    limited_in_row: limitedInRow(tx, session.id, turn.turn),
+    limit,
+    pool: tellPool(tx, of),
+    spread_ms: input.random * input.limits.stagger_ms,
+    is_out_of_time: timeLeft(tx, session) === 0,
+    gate: gate && { verdict: gate.run.verdict, round: session.gate_round, max_rounds: gate.max_rounds },
+    now: input.now,
+    backoff_ms: input.backoff_ms,
+    backoff_cap_ms: input.backoff_cap_ms,
+  };
 }
 
 /** The pool hears how the turn went before the session is judged; what it says then decides (null: nothing). */
-function tellPool(tx: Tx, of: Omit<Ending, 'settlement'> & { limit: Limit | null }): PoolRow | null {
+function tellPool(tx: Tx, of: Facts): PoolRow | null {
   const { session, turn, verdict, limit, input } = of;
   const { limits, random, now } = input;
   if (isSuccess(verdict.outcome)) praisePool(tx, session, turn.started_at, now);
@@ -196,6 +230,7 @@ function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: 
           ...{ resume_at: settlement.resume_at, parked_pool: settlement.parked_pool },
         }
       : {}),
+    ...heldByGate(settlement, input.gate ?? null),
     ...(verdict.reason === UNKNOWN_SESSION ? { native_session_id: null } : {}),
     ...(turn.result_text === null ? {} : { result_text: turn.result_text }),
     // The brief of an interruption stays with the session until a turn that carried it has ended well.
@@ -229,6 +264,7 @@ function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: 
       input.now,
     );
   }
+  if (settlement.send_back && input.gate) sendBack(tx, moved.row, settlement, input.gate, input.now);
   if (isTerminal(moved.row.state)) {
     endEffects(tx, moved.row, {
       now: input.now,
@@ -238,88 +274,6 @@ function applySettlement(tx: Tx, { session, turn, verdict, settlement, input }: 
     });
   }
   return true;
-}
-
-export interface EndEffects {
-  now: number;
-  /** Tell the parent by `worker_died` as well. */
-  died: boolean;
-  reason: string;
-  terminated_by: 'tier0' | 'tier1' | 'runner';
-}
-
-/**
- * What goes with every terminal state, in the transaction of its transition (MODEL §2.4): one notification for the
- * parent per death (I15), a `worker_died` mail when it died rather than finished (O-31, O-32), and word of its run's end.
- */
-export function endEffects(tx: Tx, row: SessionRow, effects: EndEffects): void {
-  tx.run('UPDATE sessions SET death_no = death_no + 1 WHERE id = :id', { id: row.id });
-  answerForTheDead(tx, row, effects.now);
-  endReservations(tx, row, effects.now);
-  announceRun(tx, row, effects.now);
-  if (row.parent_id === null) return;
-  const parent = readSession(tx, row.parent_id);
-  // A parent that was stopped or failed may be resumed, and must learn then what became of its children.
-  if (parent === null || parent.state === 'completed' || parent.state === 'zombie') return;
-  const isFailed = row.state !== 'completed';
-  tx.run(
-    `INSERT INTO notifications (parent_id, child_id, child_name, death_no, is_failed, body, created_at)
-     VALUES (:parent_id, :child_id, :child_name, :death_no, :is_failed, :body, :now) ON CONFLICT (child_id, death_no) DO NOTHING`,
-    {
-      parent_id: parent.id,
-      child_id: row.id,
-      child_name: row.name,
-      death_no: row.death_no + 1,
-      is_failed: isFailed ? 1 : 0,
-      body: isFailed ? `${row.state}: ${effects.reason}` : (row.result_text ?? 'done'),
-      now: effects.now,
-    },
-  );
-  if (!effects.died) return;
-  const payload = {
-    agentName: row.name,
-    capability: row.role,
-    taskId: row.id,
-    reason: effects.reason,
-    lastActivity: row.last_activity_at === null ? null : new Date(row.last_activity_at).toISOString(),
-    terminatedBy: effects.terminated_by,
-  };
-  insertMail(
-    tx,
-    {
-      from_name: row.name,
-      from_id: row.id,
-      to_name: parent.name,
-      to_id: parent.id,
-      type: 'worker_died',
-      priority: 'high',
-      subject: `${row.name} ended: ${effects.reason}`,
-      body: `The session ${row.name} (${row.role}) is ${row.state}: ${effects.reason}.`,
-      payload_json: JSON.stringify(payload),
-    },
-    effects.now,
-  );
-}
-
-/** Who waits for an answer of a session that has ended would wait for ever: it is told in the same thread. */
-function answerForTheDead(tx: Tx, row: SessionRow, now: number): void {
-  const open = tx.all<MailRow>(
-    `SELECT q.* FROM mail q JOIN sessions s ON s.id = q.from_id
-     WHERE q.to_id = :id AND q.type IN ('question', 'decision_gate') AND s.ended_at IS NULL
-       AND NOT EXISTS (SELECT 1 FROM mail a WHERE a.to_id = q.from_id AND a.thread_id = q.thread_id AND a.seq > q.seq)
-     ORDER BY q.seq`,
-    { id: row.id },
-  );
-  for (const question of open) {
-    const draft = { from_name: SYSTEM, from_id: null, to_name: question.from_name, to_id: question.from_id };
-    const subject = `No answer: ${row.name} is ${row.state}`.slice(0, MAIL_SUBJECT_LIMIT);
-    const body = `${row.name} ended before it answered "${question.subject}". Go on without, or ask somebody else.`;
-    insertMail(
-      tx,
-      { ...draft, type: 'error', priority: 'high', subject, body, payload_json: null, reply_to: question },
-      now,
-    );
-  }
 }
 
 /**

@@ -1,9 +1,16 @@
 /**
- * Nothing but a slot keeps the session `s` from its next turn: no back-off runs and its pool is open to it. Needs `:now`.
+ * The plan that the session `s` is of lets nothing new start now: it is paused, or its window is closed. Who has had a turn
+ * goes on.
+ */
+export const HELD_BY_PLAN = `(s.turn = 0 AND EXISTS (SELECT 1 FROM step_sessions AS held JOIN plans AS plan ON plan.id = held.plan_id
+  WHERE held.session_id = s.id AND (plan.is_window_open = 0 OR plan.state = 'paused')))`;
+
+/**
+ * Nothing but a slot keeps the session `s` from its next turn: no back-off runs, its plan lets it begin and its pool is open to it. Needs `:now`.
  * What `mayStart` says, for many sessions at once.
  */
 export const STARTABLE = `(s.next_turn_at IS NULL OR s.next_turn_at <= :now) AND NOT EXISTS (SELECT 1 FROM pools AS p WHERE p.name = s.pool AND
-  (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now)))`;
+  (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now))) AND NOT ${HELD_BY_PLAN}`;
 
 /** The session `s` asked for a worktree and has none yet; it may have a slot for one. */
 export const WANTS_WORKTREE = 's.branch IS NOT NULL AND s.base_ref IS NOT NULL AND s.worktree_path IS NULL';

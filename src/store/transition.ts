@@ -27,6 +27,7 @@ export type SessionPatch = Partial<
     | 'death_no'
     | 'is_reminded'
     | 'contract_met_at'
+    | 'gate_round'
     | 'next_turn_at'
     | 'interrupt_reason'
     | 'token_hash'

@@ -1,10 +1,12 @@
 import type { Actor, SessionRow } from '../model/session.ts';
 import type { EndCause, TurnRow } from '../model/turn.ts';
+import { firstSpent } from './budget.ts';
 import { appendEvent } from './event.ts';
 import { type Claimed, claimInput, hasInput, PROMPT_ORDER } from './mail.ts';
 import { startOf } from './pool.ts';
 import { readSession } from './session.ts';
-import { STARTABLE, WANTS_WORKTREE } from './startable.ts';
+import { HELD_BY_PLAN, STARTABLE, WANTS_WORKTREE } from './startable.ts';
+import { timeLeft } from './step-time.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';
@@ -19,6 +21,8 @@ export interface ClaimInput {
   token_hash: string;
   max_in_flight: number;
   now: number;
+  /** Midnight, for the budgets of a day; without it what was ever spent counts. */
+  day?: number;
 }
 
 export interface Claim extends Claimed {
@@ -28,17 +32,18 @@ export interface Claim extends Claimed {
 
 /**
  * Takes the next turn of a queued or idle session: state, fence, turn row and its mail in one transaction (I2, I3, I4).
- * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, its pool is shut,
- * every slot is taken, or the lease is lost.
+ * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, its pool is shut, its plan rests,
+ * every slot is taken, a budget of it is spent, or the lease is lost.
  */
 export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim | null> {
   return store.write((tx) => {
     const before = readSession(tx, input.session_id);
     if (before === null || (before.state !== 'queued' && before.state !== 'idle')) return null;
     if (before.next_turn_at !== null && before.next_turn_at > input.now) return null;
-    if (startOf(tx, before, input.now) !== 'go') return null;
+    if (isHeldByPlan(tx, before) || startOf(tx, before, input.now) !== 'go') return null;
     if (!hasInput(tx, before.id) || !holdsLease(tx, input.lease_fence)) return null;
     if (openTurn(tx, before.id) || inFlight(tx) >= input.max_in_flight) return null;
+    if (firstSpent(tx, before, input.day ?? 0) !== null) return null;
     const number = before.turn + 1;
     const moved = transition(tx, {
       session_id: before.id,
@@ -67,20 +72,25 @@ export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim 
   });
 }
 
+function isHeldByPlan(tx: Tx, { id, turn }: SessionRow): boolean {
+  return turn === 0 && tx.get(`SELECT 1 FROM sessions AS s WHERE s.id = :id AND ${HELD_BY_PLAN}`, { id }) !== null;
+}
+
 /** Three small statements: as one, with a subquery and RETURNING, they cost six times as much. */
 function insertTurn(
   tx: Tx,
-  { id, native_session_id: native }: SessionRow,
+  session: SessionRow,
   row: Pick<TurnRow, 'turn' | 'marker' | 'dir' | 'started_at'>,
 ): TurnRow | null {
+  const { id, native_session_id: native } = session;
   const before = tx.get<{ thread_json: string | null }>(
     'SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1',
     { id, native },
   );
   tx.run(
-    `INSERT INTO turns (session_id, turn, marker, dir, started_at, native_session_before, thread_json)
-     VALUES (:id, :turn, :marker, :dir, :started_at, :native, :thread)`,
-    { id, ...row, native, thread: before?.thread_json ?? null },
+    `INSERT INTO turns (session_id, turn, marker, dir, started_at, native_session_before, thread_json, allowed_ms)
+     VALUES (:id, :turn, :marker, :dir, :started_at, :native, :thread, :allowed_ms)`,
+    { id, ...row, native, thread: before?.thread_json ?? null, allowed_ms: timeLeft(tx, session) },
   );
   return tx.get<TurnRow>('SELECT * FROM turns WHERE session_id = :id AND turn = :turn', { id, turn: row.turn });
 }

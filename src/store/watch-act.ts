@@ -1,10 +1,10 @@
 import { isInFlight, type SessionRow } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import { nudgeIn } from './control.ts';
+import { endEffects } from './end-effects.ts';
 import { eventsAfter } from './event-batch.ts';
 import type { MailDraft } from './mail.ts';
 import { readSession } from './session.ts';
-import { endEffects } from './settle.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 import { appendVerdict, type VerdictDraft } from './verdict.ts';

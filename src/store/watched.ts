@@ -19,6 +19,7 @@ export interface Glance
     | 'events'
     | 'output_tokens'
     | 'end_cause'
+    | 'gating_since'
   > {
   is_limited: number;
 }
@@ -28,7 +29,7 @@ export async function glances(store: Store): Promise<Glance[]> {
   return store.read((tx) =>
     tx.all<Glance>(
       `SELECT session_id, turn, started_at, first_event_at, last_event_at, result_at, tools_open, events, output_tokens,
-              end_cause, limit_json IS NOT NULL AS is_limited
+              end_cause, gating_since, limit_json IS NOT NULL AS is_limited
        FROM turns WHERE ended_at IS NULL`,
     ),
   );

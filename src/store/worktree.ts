@@ -132,6 +132,16 @@ export async function dropRemovals(store: Store, now: number): Promise<number> {
   );
 }
 
+/**
+ * What a supervisor that was killed was taking back (`takeStray`) are claims again, at once: only a supervisor does that, and
+ * there is one. To be called before ours begins with anything.
+ */
+export async function returnStrays(store: Store): Promise<number> {
+  const cut_off = 'created_at IS NULL AND removing_at IS NOT NULL';
+  if ((await store.read((tx) => tx.get(`SELECT 1 FROM worktrees WHERE ${cut_off}`))) === null) return 0;
+  return store.write((tx) => tx.run(`UPDATE worktrees SET removing_at = NULL WHERE ${cut_off}`));
+}
+
 /** Slots of which nobody will make use: their session has ended, or does not exist, and no worktree was attached. */
 export async function strayClaims(store: Store): Promise<WorktreeRow[]> {
   return store.read((tx) =>

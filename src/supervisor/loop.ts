@@ -1,6 +1,7 @@
 import { isInFlight } from '../model/session.ts';
+import type { EndCause } from '../model/turn.ts';
 import type { Deps } from '../session/deps.ts';
-import { endTree, settle } from '../session/end.ts';
+import { endTree } from '../session/end.ts';
 import { ownDesks, slotsFor } from '../session/own-session.ts';
 import { afterRun } from '../session/run-hooks.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
@@ -16,20 +17,21 @@ import {
   turnsInFlight,
   turnsToEnd,
 } from '../store/turn.ts';
-import type { VerdictDraft } from '../store/verdict.ts';
 import { readExit } from '../sys/turn-files.ts';
 import { Awake } from '../watchdog/awake.ts';
-import { checkTimers, type TimerVerdict } from '../watchdog/timers.ts';
+import type { TimerVerdict } from '../watchdog/timers.ts';
 import { DiskFloor } from './disk-floor.ts';
 import { blaming, passing } from './failure.ts';
 import { followTurn } from './follow.ts';
 import { Guards } from './guards.ts';
 import { Intake } from './intake.ts';
-import { Naps } from './naps.ts';
-import { factsOf, isProcessGone, recordOf, wasNeverStarted } from './observe.ts';
+import { earliest, Naps } from './naps.ts';
+import { Night } from './night.ts';
+import { isProcessGone, judge, recordOf, wasNeverStarted } from './observe.ts';
 import { restBetween } from './pace.ts';
 import type { RunningTurn } from './running.ts';
 import { Tasks } from './tasks.ts';
+import { TurnGates } from './turn-gates.ts';
 import { Waiting } from './waiting.ts';
 import { WorktreeDesk } from './worktrees.ts';
 
@@ -65,6 +67,8 @@ export class SupervisorLoop {
   readonly #tasks: Tasks;
   readonly #worktrees: WorktreeDesk;
   readonly #guards: Guards;
+  readonly #gates: TurnGates;
+  readonly #night: Night;
   #wantsSync = true;
   /** Over when the event loop has gone round since the last sync: however often somebody rings, the doorbell is heard. */
   #breath: Promise<void> = Promise.resolve();
@@ -74,7 +78,7 @@ export class SupervisorLoop {
   readonly #intake: Intake;
   #flushed = { at: 0, cost_ms: 0 };
   #dataVersion = -1;
-  /** What was due by then is started or waits for a slot; no timer helps it (a timer for it would never rest). */
+  /** What was due by then is started or waits: a timer for it would never rest. */
   #syncedAt = 0;
   readonly #awake: Awake;
   readonly disk: DiskFloor;
@@ -95,8 +99,13 @@ export class SupervisorLoop {
         this.stop();
       },
     });
-    this.#guards = new Guards(options.deps, (key, work) => this.#tasks.begin(key, work));
-    this.#worktrees = new WorktreeDesk(options, this.#tasks, () => this.ring());
+    const begin = (key: string, work: () => Promise<void>) => this.#tasks.begin(key, work);
+    const ring = () => this.ring();
+    this.#guards = new Guards(options.deps, begin);
+    this.#gates = new TurnGates(options, this.#stop.signal);
+    this.#worktrees = new WorktreeDesk(options, this.#tasks, ring);
+    const holder = `supervisor:${options.lease_fence}`;
+    this.#night = new Night({ deps: options.deps, log: options.log, begin, ring, stop: this.#stop.signal, holder });
     this.#lastPollAt = options.deps.clock.now();
     this.#awake = new Awake(this.#lastPollAt, options.deps.clock.monotonic());
   }
@@ -162,7 +171,7 @@ export class SupervisorLoop {
   async #wait(): Promise<void> {
     if (this.#isDirty || this.#wantsSync || this.#stop.signal.aborted) return;
     const untilPoll = this.#lastPollAt + POLL_MS - this.#deps.clock.now();
-    const due = await nextDueAt(this.#deps.store, this.#syncedAt);
+    const due = earliest(await nextDueAt(this.#deps.store, this.#syncedAt), this.#night.wakeAfter(this.#syncedAt));
     const untilDue = due === null ? POLL_MS : due - this.#deps.clock.now();
     if (this.#isDirty || this.#wantsSync) return;
     await this.#naps.take(Math.max(1, Math.min(untilPoll, untilDue, POLL_MS)), 'news');
@@ -185,8 +194,7 @@ export class SupervisorLoop {
     this.#polls += 1;
     if (!this.#options.is_owner()) {
       this.#options.log('the pid lock or the database is not ours any more');
-      this.stop();
-      return;
+      return this.stop();
     }
     const tick = this.#deps.clock.monotonic();
     if (this.#waiting.polled(tick) || this.#worktrees.isDue(tick)) this.#wantsSync = true;
@@ -194,11 +202,9 @@ export class SupervisorLoop {
     if (version !== this.#dataVersion) this.#wantsSync = true;
     this.#dataVersion = version;
     if (this.#polls % ADOPT_POLLS === 0) await this.#adoptAll();
-    let i = 0;
-    for (const turn of this.#running.values()) {
+    for (const [i, turn] of [...this.#running.values()].entries()) {
       const isDue = (i + this.#polls) % SWEEP[turn.is_child ? 'child' : 'adopted'] === 0;
       if (turn.phase === 'running') await this.#look(turn, now, isDue);
-      i += 1;
     }
   }
 
@@ -220,22 +226,19 @@ export class SupervisorLoop {
     }
     if (verdict.act === 'settle') this.#end(turn);
     if (verdict.act === 'end' && verdict.cause !== null) {
-      const cause = verdict.cause;
-      if (turn.row.end_cause === null)
-        await markEndCause(this.#deps.store, cause, await this.#record(turn, verdict, now));
+      if (turn.row.end_cause === null) await this.#mark(turn, verdict, verdict.cause, now);
       this.#options.log(`${turn.session.name} turn ${turn.row.turn}: ${verdict.evidence}`);
       this.#end(turn);
     }
   }
 
-  async #judge(turn: RunningTurn, now: number, closely: boolean): Promise<TimerVerdict> {
-    const config = await this.#deps.config_for(turn.session.repo_root);
-    return checkTimers(factsOf(turn, { closely, awake_since: this.#awake.since }), config, now);
+  async #mark(turn: RunningTurn, verdict: TimerVerdict, cause: EndCause, now: number): Promise<void> {
+    const record = await recordOf(this.#deps, turn, { awake_since: this.#awake.since, verdict, now });
+    await markEndCause(this.#deps.store, cause, record);
   }
 
-  async #record(turn: RunningTurn, verdict: TimerVerdict, now: number): Promise<VerdictDraft> {
-    const config = await this.#deps.config_for(turn.session.repo_root);
-    return recordOf(turn, { awake_since: this.#awake.since, verdict, limits: config.turn, now });
+  #judge(turn: RunningTurn, now: number, closely: boolean): Promise<TimerVerdict> {
+    return judge(this.#deps, turn, { closely, awake_since: this.#awake.since, now });
   }
 
   /** Reads on in every stream that has grown. */
@@ -244,10 +247,10 @@ export class SupervisorLoop {
     this.#isDirty = false;
     const dirty = [...this.#running.values()].filter((turn) => turn.dirty && turn.phase === 'running');
     await this.#intake.take(dirty, false);
+    if (await this.#guards.budgets.spent(dirty.map(({ session }) => session))) this.#wantsSync = true;
     this.#isBehind = dirty.some((turn) => turn.dirty);
     if (this.#isBehind) this.#isDirty = true;
-    const at = this.#deps.clock.monotonic();
-    this.#flushed = { at, cost_ms: at - start };
+    this.#flushed = { at: this.#deps.clock.monotonic(), cost_ms: this.#deps.clock.monotonic() - start };
   }
 
   /** Database → world: what is due, what has to end, what can start. */
@@ -263,8 +266,10 @@ export class SupervisorLoop {
       const turn = this.#running.get(wanted.session_id);
       if (turn === undefined || turn.row.turn !== wanted.turn) continue;
       turn.row = { ...turn.row, end_cause: wanted.end_cause };
+      this.#gates.interrupt(turn.key);
       this.#end(turn);
     }
+    await this.#night.look(this.#syncedAt);
     await this.#worktrees.look((id) => this.#starting.has(id));
     await this.#dispatch();
   }
@@ -356,16 +361,12 @@ export class SupervisorLoop {
       const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
       // The pause lets others have their turn while a long rest is read.
       for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(1)) await this.#intake.take([turn], true);
+      await this.#guards.budgets.spent([turn.session]);
       await afterRun(this.#deps, turn.session, this.#options.log);
-      const settled = await settle(this.#deps, turn.session, turn.row, tree);
+      await this.#gates.settle(turn, tree);
       turn.close();
       this.#running.delete(turn.key);
       this.#waiting.freed();
-      if (settled !== null) {
-        this.#options.log(
-          `${turn.session.name} turn ${turn.row.turn}: ${settled.verdict.outcome} (${settled.verdict.reason}) → ${settled.session.state}`,
-        );
-      }
       this.ring();
     });
   }

@@ -23,3 +23,9 @@ export class Naps {
     for (const nap of this.#open) if (what === 'ring' || nap.until === 'news') nap.end.abort();
   }
 }
+
+/** The earlier one; null: neither comes. */
+export function earliest(one: number | null, other: number | null): number | null {
+  if (one === null || other === null) return one ?? other;
+  return Math.min(one, other);
+}

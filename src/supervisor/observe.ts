@@ -1,11 +1,11 @@
-import type { Config } from '../model/config.ts';
 import type { TurnRow } from '../model/turn.ts';
+import type { Deps } from '../session/deps.ts';
 import { launcherOf } from '../session/end.ts';
 import type { VerdictDraft } from '../store/verdict.ts';
 import { fileSize } from '../sys/directory.ts';
 import { isGone } from '../sys/identity.ts';
 import { liveHeld, readExit, turnFiles } from '../sys/turn-files.ts';
-import type { TimerFacts, TimerVerdict } from '../watchdog/timers.ts';
+import { checkTimers, type TimerFacts, type TimerVerdict } from '../watchdog/timers.ts';
 import type { RunningTurn } from './running.ts';
 
 /** Asks the machine whether a turn's launcher has ended; learns the identity when the launcher has written it since. */
@@ -15,7 +15,7 @@ export function isProcessGone(turn: RunningTurn): boolean {
 }
 
 /** What is known of a turn right now, as facts for its timers. `closely` also measures its files. */
-export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since: number }): TimerFacts {
+function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since: number }): TimerFacts {
   const { row } = turn;
   return {
     process: turn.gone ? 'gone' : 'alive',
@@ -25,19 +25,30 @@ export function factsOf(turn: RunningTurn, look: { closely: boolean; awake_since
     result_at: row.result_at,
     tools_open: row.tools_open,
     end_cause: row.end_cause,
-    timeout_ms: turn.session.timeout_ms,
+    timeout_ms: row.allowed_ms ?? turn.session.timeout_ms,
     early_first_event: turn.harness?.bits.early_first_event ?? false,
     log_bytes: look.closely ? logBytes(row.dir) : 0,
     awake_since: look.awake_since,
   };
 }
 
-/** The verdict by which a timer ends a turn, with all it takes to judge it again. */
-export function recordOf(
+/** What the timers say of a turn. */
+export async function judge(
+  deps: Pick<Deps, 'config_for'>,
   turn: RunningTurn,
-  by: { awake_since: number; verdict: TimerVerdict; limits: Config['turn']; now: number },
-): VerdictDraft {
+  look: { closely: boolean; awake_since: number; now: number },
+): Promise<TimerVerdict> {
+  return checkTimers(factsOf(turn, look), await deps.config_for(turn.session.repo_root), look.now);
+}
+
+/** The verdict by which a timer ends a turn, with all it takes to judge it again. */
+export async function recordOf(
+  deps: Pick<Deps, 'config_for'>,
+  turn: RunningTurn,
+  by: { awake_since: number; verdict: TimerVerdict; now: number },
+): Promise<VerdictDraft> {
   const { health, cause, evidence } = by.verdict;
+  const { turn: limits } = await deps.config_for(turn.session.repo_root);
   return {
     ...{
       session_id: turn.key,
@@ -49,7 +60,7 @@ export function recordOf(
       act: 'end',
       level: 0,
     },
-    ...{ evidence, at: by.now, limits_json: JSON.stringify({ turn: by.limits }) },
+    ...{ evidence, at: by.now, limits_json: JSON.stringify({ turn: limits }) },
     facts_json: JSON.stringify(factsOf(turn, { closely: true, awake_since: by.awake_since })),
   };
 }

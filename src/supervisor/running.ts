@@ -2,6 +2,7 @@ import type { LineEvents } from '../model/event.ts';
 import type { Harness } from '../model/harness.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
+import { findPrice, type Price } from '../model/usage.ts';
 import type { IngestInput } from '../store/ingest.ts';
 import { type Frame, LineReader } from '../sys/frames.ts';
 import type { ProcessId } from '../sys/identity.ts';
@@ -10,6 +11,12 @@ import { turnFiles } from '../sys/turn-files.ts';
 
 /** Chunks read for one line before others get their turn. */
 const MAX_CHUNKS = 32;
+
+/** Prices by model, and the names by which a turn's model may stand there. */
+export interface Prices {
+  table: Record<string, Price>;
+  models: readonly (string | null)[];
+}
 
 /** What this process knows of one turn in flight. Everything in it can be rebuilt from the row and the turn directory. */
 export class RunningTurn {
@@ -32,6 +39,9 @@ export class RunningTurn {
   #reader: LineReader;
   readonly #max_line_bytes: number;
   readonly #path: string;
+  /** Null: no model has a price, so nobody asks for names. */
+  readonly #prices: Prices | null;
+  #price: Price | null;
 
   constructor(input: {
     session: SessionRow;
@@ -39,6 +49,7 @@ export class RunningTurn {
     harness: Harness | null;
     identity: ProcessId | null;
     max_line_bytes: number;
+    prices?: Prices | null;
   }) {
     this.session = input.session;
     this.row = input.row;
@@ -47,6 +58,8 @@ export class RunningTurn {
     this.#max_line_bytes = input.max_line_bytes;
     this.#reader = new LineReader(input.max_line_bytes, input.row.stdout_offset);
     this.#path = turnFiles(input.row.dir).stdout;
+    this.#prices = input.prices ?? null;
+    this.#price = this.#prices === null ? null : findPrice(this.#prices.table, this.#prices.models);
   }
 
   get key(): string {
@@ -100,7 +113,16 @@ export class RunningTurn {
     }
     if (frames === 0) return null;
     const { session_id, turn } = this.row;
-    return { session_id, turn, from_offset, to_offset: this.#reader.committed, lines, oversize, now };
+    if (this.#prices !== null) this.#learnModel(this.#prices, lines);
+    const price = this.#price;
+    return { session_id, turn, from_offset, to_offset: this.#reader.committed, lines, oversize, now, price };
+  }
+
+  /** The name that the harness gives its model says more than the one it was asked for. */
+  #learnModel({ table, models }: Prices, lines: readonly LineEvents[]): void {
+    for (const { events } of lines)
+      for (const event of events ?? [])
+        if (event.type === 'session' && event.model !== null) this.#price = findPrice(table, [event.model, ...models]);
   }
 
   #parse(text: string): LineEvents['events'] {

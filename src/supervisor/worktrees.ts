@@ -6,7 +6,8 @@ import { beforeRun } from '../session/run-hooks.ts';
 import { type Prepared, prepareWorktree, undoClaim } from '../session/worktree.ts';
 import { ignoredText } from '../session/worktree-clean.ts';
 import { pruneOne } from '../session/worktree-slots.ts';
-import { dropRemovals, slotCounts, slotQueue, strayClaims } from '../store/worktree.ts';
+import { noteKept, sessionsOfEndedSteps } from '../store/step-worktree.ts';
+import { dropRemovals, returnStrays, slotCounts, slotQueue, strayClaims } from '../store/worktree.ts';
 import type { Tasks } from './tasks.ts';
 
 /** Nothing could be done: looked at again after the first pause, and after twice as long each time up to the last. */
@@ -22,8 +23,9 @@ export class WorktreeDesk {
   readonly #tasks: Pick<Tasks, 'begin'>;
   readonly #ring: () => void;
   readonly #preparing = new Set<string>();
-  readonly #pauses = new Map<string, { until: number; pause_ms: number; held: number }>();
+  readonly #pauses = new Map<string, { until: number; pause_ms: number; mark: string }>();
   #isTending = false;
+  #hasLooked = false;
   #full: string[] = [];
 
   /** `ring`: something has changed, look at the database. */
@@ -65,6 +67,8 @@ export class WorktreeDesk {
   /** After something has changed: counts the slots anew, and begins what there is to do. */
   async look(isStarting: (session_id: string) => boolean): Promise<void> {
     const { store, clock } = this.#deps;
+    if (!this.#hasLooked) await returnStrays(store);
+    this.#hasLooked = true;
     await dropRemovals(store, clock.now());
     const counts = await slotCounts(store);
     const full: string[] = [];
@@ -76,16 +80,19 @@ export class WorktreeDesk {
     const strays = (await strayClaims(store)).filter((slot) => !isStarting(slot.session_id));
     const wishes = new Set([...wanted, ...strays.map(({ path }) => path)]);
     for (const key of this.#pauses.keys()) if (!wishes.has(key)) this.#pauses.delete(key);
-    const heldBy = new Map(counts.map(({ repo_root, held_by_ended }) => [repo_root, held_by_ended]));
+    const marks = new Map<string, string>();
+    for (const { repo_root: root, held_by_ended } of counts)
+      if (wanted.includes(root)) marks.set(root, `${held_by_ended} ${(await sessionsOfEndedSteps(store, root)).size}`);
+    const mark = (root: string) => marks.get(root) ?? '';
     const now = clock.monotonic();
-    const due = strays.filter(({ path }) => !this.#isPaused(path, 0, now));
-    const hungry = wanted.filter((root) => !this.#isPaused(root, heldBy.get(root) ?? 0, now));
+    const due = strays.filter(({ path }) => !this.#isPaused(path, '', now));
+    const hungry = wanted.filter((root) => !this.#isPaused(root, mark(root), now));
     if (this.#isTending || due.length + hungry.length === 0) return;
     this.#isTending = true;
     this.#tasks.begin('worktrees', async () => {
       try {
-        for (const slot of due) await this.#vainly(slot.path, 0, () => this.#undo(slot));
-        for (const root of hungry) await this.#vainly(root, heldBy.get(root) ?? 0, () => this.#makeRoom(root));
+        for (const slot of due) await this.#vainly(slot.path, '', () => this.#undo(slot));
+        for (const root of hungry) await this.#vainly(root, mark(root), () => this.#makeRoom(root));
       } finally {
         this.#isTending = false;
         this.#ring();
@@ -93,14 +100,14 @@ export class WorktreeDesk {
     });
   }
 
-  /** A session that has ended since then may have left one that can go. */
-  #isPaused(key: string, held: number, now: number): boolean {
+  /** A session or a step that has ended since then may have left one that can go. */
+  #isPaused(key: string, mark: string, now: number): boolean {
     const pause = this.#pauses.get(key);
-    return pause !== undefined && pause.until > now && pause.held === held;
+    return pause !== undefined && pause.until > now && pause.mark === mark;
   }
 
   /** `work` says whether it changed anything; when not, it is left alone for a while. A typed failure changes nothing. */
-  async #vainly(key: string, held: number, work: () => Promise<boolean>): Promise<void> {
+  async #vainly(key: string, mark: string, work: () => Promise<boolean>): Promise<void> {
     let isDone = false;
     try {
       isDone = await work();
@@ -109,23 +116,28 @@ export class WorktreeDesk {
       this.#log(`${key}: ${error.code}: ${error.message}`);
     }
     const before = this.#pauses.get(key);
-    const pause_ms = before?.held === held ? Math.min(before.pause_ms * 2, PAUSE_MS.last) : PAUSE_MS.first;
+    const pause_ms = before?.mark === mark ? Math.min(before.pause_ms * 2, PAUSE_MS.last) : PAUSE_MS.first;
     if (isDone) this.#pauses.delete(key);
-    else this.#pauses.set(key, { until: this.#deps.clock.monotonic() + pause_ms, pause_ms, held });
+    else this.#pauses.set(key, { until: this.#deps.clock.monotonic() + pause_ms, pause_ms, mark });
   }
 
   async #undo(slot: WorktreeRow): Promise<boolean> {
     const came = await undoClaim(this.#deps, slot);
     if (came === 'undone') this.#log(`${slot.path}: its session did not start, the slot is free again`);
+    else await noteKept(this.#deps.store, [slot.path], this.#deps.clock.now());
     return came === 'undone';
   }
 
   async #makeRoom(repo_root: string): Promise<boolean> {
     const gone = await pruneOne(this.#deps, repo_root);
     if (gone === null) return false;
-    const { path, name, state, ignored } = gone;
+    const { path, name, state, ignored, kept_branch } = gone;
     const files = ignored.names.length === 0 ? '' : `, and in it ${ignoredText(ignored)}`;
-    this.#log(`${path}: of ${name}, which is ${state} and merged: removed to make room${files}`);
+    const whose =
+      kept_branch === undefined
+        ? `${state} and merged`
+        : `${state} and whose step has ended (its branch ${kept_branch} stays)`;
+    this.#log(`${path}: of ${name}, which is ${whose}: removed to make room${files}`);
     return true;
   }
 }

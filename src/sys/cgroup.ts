@@ -1,12 +1,15 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, normalize } from 'node:path';
+import type { CommandKind } from '../model/marker.ts';
+import { lineage } from './ancestry.ts';
+import { placeKey } from './directory.ts';
 import { errnoOf, systemError } from './errno.ts';
 import { type ProcessId, startTime } from './identity.ts';
 
 /**
  * Control groups (cgroup v2): a process is born into its parent's group and cannot hide from it, whatever it does to
  * its environment, its session and its parents. Where the group we run in lets us make groups below it, every turn gets
- * one of its own; no limit is set in it, it only tells who belongs.
+ * one of its own, and every run of a gate or a hook; no limit is set in it, it only tells who belongs.
  */
 export interface GroupProbe {
   /** The group below which turns get theirs; null where that cannot be. */
@@ -57,11 +60,11 @@ function probe(): GroupProbe {
   return { base, reason: `every turn gets a group below ${base}` };
 }
 
-/** The group a turn starts in, just made; null where there can be none. */
-export function makeGroup(home: string, marker: string): string | null {
+/** The group a turn starts in, or (`kind`) a gate or a hook, just made; null where there can be none. */
+export function makeGroup(home: string, marker: string, kind?: CommandKind): string | null {
   const { base } = probeCgroup();
   if (base === null) return null;
-  const group = `${base}/${PREFIX}${digest(home, TAG_LENGTH)}-${digest(marker, MARK_LENGTH)}`;
+  const group = `${base}/${prefixOf(home)}${kind === undefined ? '' : `${kind}-`}${digest(marker, MARK_LENGTH)}`;
   try {
     mkdirSync(group);
   } catch (error) {
@@ -164,7 +167,7 @@ function removeLeaf(group: string): boolean {
 export function removeEmptyGroups(home: string): number {
   const { base } = probeCgroup();
   if (base === null) return 0;
-  const prefix = `${PREFIX}${digest(home, TAG_LENGTH)}-`;
+  const prefix = prefixOf(home);
   const isOver = (name: string) => name.startsWith(TRIAL) && startTime(Number(name.slice(TRIAL.length))) === null;
   const mine = groupsIn(base).filter((name) => name.startsWith(prefix) || isOver(name));
   return mine.filter((name) => removeGroup(`${base}/${name}`)).length;
@@ -177,8 +180,37 @@ export function removeEmptyGroups(home: string): number {
  */
 export function groupOutsideTurns(home: string): string | null {
   const own = groupOfProcess('self');
-  const at = own?.indexOf(`/${PREFIX}${digest(home, TAG_LENGTH)}-`) ?? -1;
+  const at = own?.indexOf(`/${prefixOf(home)}`) ?? -1;
   return own === null || at < 0 ? null : own.slice(0, at);
+}
+
+/** A group made for a turn or a command of a home. */
+export interface GroupAround {
+  kind: 'turn' | CommandKind;
+  /** Was it made of this marker? */
+  isOf(marker: string): boolean;
+}
+
+/**
+ * The groups of this home that we, or a living ancestor, are in; innermost first. Read from what the kernel says alone,
+ * so that it holds whatever is mounted where.
+ */
+export function groupsAround(home: string): GroupAround[] {
+  const prefix = prefixOf(home);
+  const names = new Set(lineage().flatMap((pid) => (ownPath(pid) ?? '').split('/').reverse()));
+  return [...names].flatMap((name) => {
+    const [, kind = '', mark = ''] = OF_OURS.exec(name.startsWith(prefix) ? name.slice(prefix.length) : '') ?? [];
+    if (mark === '') return [];
+    const isOf = (marker: string) => digest(marker, MARK_LENGTH) === mark;
+    return [{ kind: kind === '' ? 'turn' : (kind.slice(0, -1) as CommandKind), isOf }];
+  });
+}
+
+const OF_OURS = /^(gate-|hook-|)([0-9a-f]{24})$/;
+
+/** How the names of a home's groups begin, by whatever path the home is reached. */
+function prefixOf(home: string): string {
+  return `${PREFIX}${digest(existsSync(home) ? placeKey(home) : home, TAG_LENGTH)}-`;
 }
 
 function digest(text: string, length: number): string {
@@ -225,12 +257,15 @@ function readMount(): { point: string; root: string } | null {
 /** Directory of the v2 group a process is in; null without one, or when the mount does not show it. */
 function groupOfProcess(pid: number | 'self'): string | null {
   const place = mountOf();
-  const line = readIfThere(`/proc/${pid}/cgroup`)
-    .split('\n')
-    .find((entry) => entry.startsWith('0::'));
-  if (place === null || line === undefined) return null;
-  const path = line.slice('0::'.length);
+  const path = ownPath(pid);
+  if (place === null || path === null) return null;
   const root = place.root === '/' ? '' : place.root;
   if (path.split('/').includes('..') || path.endsWith(' (deleted)') || !`${path}/`.startsWith(`${root}/`)) return null;
   return `${place.point}${path.slice(root.length)}`.replace(/\/$/, '');
+}
+
+/** The v2 group of a process as the kernel calls it; null without one. */
+function ownPath(pid: number | 'self'): string | null {
+  const lines = readIfThere(`/proc/${pid}/cgroup`).split('\n');
+  return lines.find((entry) => entry.startsWith('0::'))?.slice('0::'.length) ?? null;
 }

@@ -45,12 +45,13 @@ const held = new Map<string, PidLock>();
 
 /**
  * Takes the lock or names the owner; never waits longer than 50 ms. `pid` is for tests, the default is our own.
- * `existing_pid` is null when the owner has not written its pid (yet). Parent directories are created.
+ * `existing_pid` is null when the owner has not written its pid (yet). Parent directories are created. With `is_single`
+ * our own process, too, has it only once: for work that this process does beside other work.
  */
-export function acquirePidLock(path: string, options: { pid?: number } = {}): PidLockResult {
+export function acquirePidLock(path: string, options: { pid?: number; is_single?: boolean } = {}): PidLockResult {
   const pid = options.pid ?? process.pid;
   for (let attempt = 0; ; attempt++) {
-    const result = attemptLock(path, pid);
+    const result = attemptLock(path, pid, options.is_single === true);
     if (result.acquired) return result;
     if (isOwner(result.owner) || attempt >= RETRIES) {
       return { acquired: false, existing_pid: result.owner?.pid ?? null };
@@ -66,13 +67,14 @@ function isOwner(owner: ProcessHint | null): boolean {
 
 type Attempt = { acquired: true; lock: PidLock } | { acquired: false; owner: ProcessHint | null };
 
-function attemptLock(path: string, pid: number): Attempt {
+function attemptLock(path: string, pid: number, is_single: boolean): Attempt {
   const fd = openLockFile(path);
   let keep = false;
   try {
     const mine = held.get(fileKey(fd));
-    if (mine?.pid === pid && mine.stillHeld()) return { acquired: true, lock: mine };
-    if (!flockNow(fd)) return { acquired: false, owner: parseOwner(readRange(fd, 0, MAX_CONTENT).toString('latin1')) };
+    if (mine?.pid === pid && mine.stillHeld())
+      return is_single ? { acquired: false, owner: ownerIn(fd) } : { acquired: true, lock: mine };
+    if (!flockNow(fd)) return { acquired: false, owner: ownerIn(fd) };
     // Between open and flock the file may have been replaced by hand; a lock on an unreachable file is worth nothing.
     if (!isFileAt(fd, path)) return { acquired: false, owner: null };
     writeOwner(fd, pid);
@@ -83,6 +85,10 @@ function attemptLock(path: string, pid: number): Attempt {
   } finally {
     if (!keep) closeSync(fd);
   }
+}
+
+function ownerIn(fd: number): ProcessHint | null {
+  return parseOwner(readRange(fd, 0, MAX_CONTENT).toString('latin1'));
 }
 
 function makeLock(path: string, fd: number, pid: number): PidLock {

@@ -1,5 +1,7 @@
 import { AppError } from '../model/error.ts';
+import { removeGroup } from './cgroup.ts';
 import { systemClock } from './clock.ts';
+import { fileExists } from './directory.ts';
 import { checkWorkingDirectory, errnoOf, systemError } from './errno.ts';
 import { identityOf } from './identity.ts';
 import { killTree } from './tree.ts';
@@ -15,6 +17,8 @@ export interface RunOptions {
   max_output_bytes: number;
   /** Value of `MARKER_VARIABLE` in `env`: whatever of it outlives the program is ended, whether it left its session or not. */
   marker?: string;
+  /** Control group of that marker, just made (`makeGroup`), for the program to be born in; it goes when the marker's processes are ended. */
+  group?: string | null;
 }
 
 export interface RunResult {
@@ -73,7 +77,7 @@ async function endLeftOver(marker: string): Promise<number> {
   return tree.killed.length + tree.survivors.length;
 }
 
-function start(program: string, args: string[], { cwd, env, stdin }: RunOptions) {
+function start(program: string, args: string[], { cwd, env, stdin, group = null }: RunOptions) {
   const path = findProgram(program, cwd, env);
   try {
     return Bun.spawn([path, ...args], {
@@ -83,8 +87,11 @@ function start(program: string, args: string[], { cwd, env, stdin }: RunOptions)
       stdout: 'pipe',
       stderr: 'pipe',
       detached: true,
+      // Whoever takes away empty groups may have come in between.
+      ...(group === null || !fileExists(group) ? {} : { cgroup: group }),
     });
   } catch (error) {
+    if (group !== null) removeGroup(group);
     if (errnoOf(error) !== 'ENOENT') throw systemError(error, `start ${program}`);
     throw new AppError('not_found', 'program_not_found', `there is no program ${path}`, { data: { program } });
   }

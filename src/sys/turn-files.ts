@@ -19,6 +19,9 @@ export interface TurnFiles {
   exit: string;
   /** Path of the turn's control group; absent where turns have none. */
   group: string;
+  /** What the gate that judges the turn prints, and the secret by which its processes are known. */
+  gate_log: string;
+  gate_marker: string;
 }
 
 export function turnFiles(dir: string): TurnFiles {
@@ -30,6 +33,8 @@ export function turnFiles(dir: string): TurnFiles {
     pid: join(dir, 'pid.json'),
     exit: join(dir, 'exit.json'),
     group: join(dir, 'cgroup'),
+    gate_log: join(dir, 'gate.log'),
+    gate_marker: join(dir, 'gate.marker'),
   };
 }
 
@@ -76,6 +81,11 @@ const SIGNAL_NAMES = new Map(
     .filter(([name]) => FATAL.includes(name.slice('SIG'.length)))
     .map(([name, number]) => [number, name]),
 );
+
+/** The signal that a shell tells of by this exit code (128 + its number); null when it tells of none. */
+export function signalTold(code: number): string | null {
+  return SIGNAL_NAMES.get(code - 128) ?? null;
+}
 
 const TAMPERED: readonly ErrorKind[] = ['failed', 'refused', 'not_found'];
 
@@ -129,6 +139,11 @@ export function recordGroup(dir: string, group: string): void {
     // A full disk must not disown a process that has just been started.
     if (!(error instanceof AppError)) throw error;
   }
+}
+
+/** The marker of the gate that was started last for this turn; null when none was. */
+export function readGateMarker(dir: string): string | null {
+  return unlessTampered(() => readTextIfExists(turnFiles(dir).gate_marker, MAX_RECORD_BYTES), null)?.trim() ?? null;
 }
 
 function readGroup(dir: string): string | null {

@@ -117,7 +117,11 @@ function verdictOf(of: Case): VerdictDraft {
     ...{ health: verdict.health, cause: verdict.cause, act: step.act, level: step.level },
     evidence: opinion === null ? verdict.evidence : `${verdict.evidence}; ${opinion}`,
     facts_json: JSON.stringify(recorded),
-    limits_json: JSON.stringify({ turn: config.turn, watchdog: config.watchdog }),
+    limits_json: JSON.stringify({
+      turn: config.turn,
+      watchdog: config.watchdog,
+      gate: { timeout_ms: config.gate.timeout_ms },
+    }),
     triage_id: step.by_triage ? of.triage_id : null,
     at: seen.now,
   };

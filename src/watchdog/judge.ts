@@ -22,6 +22,8 @@ export interface WatchFacts extends TimerFacts {
   awaits_answer: boolean;
   /** The first look that found somebody's decision to end it. */
   ending_since: number | null;
+  /** Since when a gate judges what it has left: its process is gone, and its turn is open. Absent in older records. */
+  gating_since?: number | null;
   repetition: SeenRepetition | null;
   /** Output tokens since HEAD or the status of its worktree last changed; null: not in a worktree, or not looked at. */
   unchanged_tokens: number | null;
@@ -45,10 +47,12 @@ export interface WatchVerdict {
   evidence: string;
 }
 
-export type WatchLimits = Pick<Config, 'turn' | 'watchdog'>;
+export type WatchLimits = Pick<Config, 'turn' | 'watchdog' | 'gate'>;
 
 /** The supervisor acts on a timer within half a second; this much later somebody else does. */
 export const OVERDUE_MS = 15_000;
+/** A gate that has run out of time is ended with all it has started; a crashed supervisor's is begun anew. */
+const GATE_MARGIN_MS = 60_000;
 /** The supervisor reads a line within milliseconds; when it is behind by this much, the row says nothing about the turn. */
 const BEHIND_MS = 5_000;
 /** Output tokens without a change of the tree that are worth a word. */
@@ -61,6 +65,8 @@ const OK: WatchVerdict = { health: 'ok', cause: null, act: 'none', evidence: 'ev
  * first, then timers that nobody acted on, then behaviour, then age. Thresholds are strict: exactly at the limit is fine.
  */
 export function judge(facts: WatchFacts, limits: WatchLimits, now: number): WatchVerdict {
+  const gated = judgeGated(facts, limits, now);
+  if (gated !== null) return gated;
   if (facts.process === 'gone') {
     return { health: 'dead', cause: 'gone', act: 'ring', evidence: 'the process is gone and its turn is open' };
   }
@@ -73,6 +79,13 @@ export function judge(facts: WatchFacts, limits: WatchLimits, now: number): Watc
     judgeBehaviour(facts, limits) ??
     judgeAge(facts, limits, age)
   );
+}
+
+/** Whatever else its row says: as long as its gate may run, the turn waits for nobody but that. */
+function judgeGated({ gating_since = null, awake_since }: WatchFacts, limits: WatchLimits, now: number) {
+  if (gating_since === null) return null;
+  const ran = ageOf(gating_since, awake_since, now);
+  return ran > limits.gate.timeout_ms + GATE_MARGIN_MS ? null : { ...OK, evidence: `its gate has run for ${ran} ms` };
 }
 
 type Age = (since: number) => number;

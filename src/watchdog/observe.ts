@@ -42,6 +42,7 @@ export function quickFacts(glance: Glance, known: Remembered, traits: Traits, aw
     child_event_at: null,
     awaits_answer: false,
     ending_since: known.ending_since,
+    gating_since: glance.gating_since,
     repetition: known.repetition,
     unchanged_tokens: known.unchanged_tokens,
     processes: null,
@@ -120,6 +121,7 @@ export async function lookClosely(store: Store, glance: Glance, quick: WatchFact
     child_event_at: close.child_event_at,
     awaits_answer: close.awaits_answer,
     ending_since: known.ending_since,
+    gating_since: turn.gating_since,
     repetition: known.repetition,
     unchanged_tokens: known.unchanged_tokens,
   };

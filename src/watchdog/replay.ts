@@ -20,6 +20,7 @@ type Judged = Pick<VerdictRow, 'judged_by' | 'facts_json' | 'limits_json' | 'at'
 export interface OtherLimits {
   turn?: Partial<Config['turn']> | undefined;
   watchdog?: Partial<Config['watchdog']> | undefined;
+  gate?: Partial<Config['gate']> | undefined;
 }
 
 /**
@@ -32,7 +33,8 @@ export function rejudge(record: Judged, other: OtherLimits): Opinion | null {
   const limits = {
     turn: { ...DEFAULT_CONFIG.turn, ...recorded.turn, ...other.turn },
     watchdog: { ...DEFAULT_CONFIG.watchdog, ...recorded.watchdog, ...other.watchdog },
-  } as Pick<Config, 'turn' | 'watchdog'>;
+    gate: { ...DEFAULT_CONFIG.gate, ...recorded.gate, ...other.gate },
+  } as Pick<Config, 'turn' | 'watchdog' | 'gate'>;
   if (record.judged_by === 'supervisor') {
     const facts = JSON.parse(record.facts_json) as TimerFacts & { killed?: number };
     const { health, cause, act, evidence } = checkTimers(facts, limits, record.at);

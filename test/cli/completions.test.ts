@@ -55,8 +55,9 @@ describe.each(SHELLS)('the %s script', (shell) => {
 test.each([
   ['drover sl', ['sling']],
   ['drover --json sh', ['show']],
-  ['drover run c', ['current', 'complete']],
+  ['drover run c', ['current', 'create', 'complete']],
   ['drover run complete --f', ['--failed']],
+  ['drover run add cleanup cl', ['clarabelle']],
   ['drover sling --ha', ['--harness']],
   ['drover sling --harness cl', ['claude']],
   ['drover show ', ['latest', 'bessie', 'clarabelle']],

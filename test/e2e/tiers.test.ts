@@ -50,6 +50,13 @@ const actsOf = (bench: Bench, name: string) =>
   }).map(({ act, tier }) => `${act} ${tier}`);
 const ownOf = (bench: Bench, role: string) =>
   peek<SessionRow>(bench, 'SELECT * FROM sessions WHERE role = :role ORDER BY created_at', { role });
+/** Who comes up so late that it was nudged before its first word begins at the bottom of the ladder again. */
+function climbOf(bench: Bench, name: string): string[] {
+  const acts = actsOf(bench, name);
+  while (acts.slice(0, 3).join() === 'note 0,nudge 0,note 0') acts.splice(0, 2);
+  return acts;
+}
+
 const UP_TO_TRIAGE = ['note 0', 'nudge 0', 'triage 0'];
 
 const terminatedBy = (bench: Bench, name: string) =>
@@ -75,7 +82,7 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
     await untilTalking(bench, 'chief');
     await rehearse(bench, 'mute', HANGS, ['--parent', 'chief']);
     const row = await untilState(bench, 'mute', 'zombie', 40_000);
-    expect([row.end_reason, actsOf(bench, 'mute')]).toEqual(['stuck', [...UP_TO_TRIAGE, 'terminate 1']]);
+    expect([row.end_reason, climbOf(bench, 'mute')]).toEqual(['stuck', [...UP_TO_TRIAGE, 'terminate 1']]);
     expect(terminatedBy(bench, 'mute')).toEqual(['tier1']);
     await allEnded(bench, 'mute');
     const [asked] = ownOf(bench, 'triage');
@@ -99,7 +106,7 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
     const bench = tiers(limits, { opinion: answers('restart') }, { max_live_sessions: 1 });
     await rehearse(bench, 'mute', { turns: [...HANGS.turns, ...HANGS.turns, [{ say: 'it goes on' }]] });
     await untilState(bench, 'mute', 'completed', 40_000);
-    expect(actsOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'restart 1']);
+    expect(climbOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'restart 1']);
     expect(turnsOf(bench, 'mute').map(({ outcome }) => outcome)).toEqual(['cancelled', 'cancelled', 'completed']);
     expect(promptOf(bench, 'mute', 3)).toContain('Your previous turn was cut off');
     expect(promptOf(bench, 'mute', 3)).toContain('a second opinion says restart: the build is gone');
@@ -110,7 +117,7 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
     const bench = tiers({ ...limits, triage_per_day: 2 }, { opinion: answers('extend') });
     await rehearse(bench, 'mute', HANGS);
     await untilState(bench, 'mute', 'zombie', 40_000);
-    expect(actsOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'extend 1', 'triage 0', 'extend 1', 'terminate 0']);
+    expect(climbOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'extend 1', 'triage 0', 'extend 1', 'terminate 0']);
     expect(ownOf(bench, 'triage').length).toBe(2);
   }, 60_000);
 
@@ -124,7 +131,7 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
       const bench = tiers({ ...limits, triage_timeout_ms: '1s' }, { opinion });
       await rehearse(bench, 'mute', HANGS);
       await untilState(bench, 'mute', 'zombie', 40_000);
-      expect(actsOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'terminate 0']);
+      expect(climbOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'terminate 0']);
       await until(
         'the question is over',
         () => ownOf(bench, 'triage').every(({ ended_at }) => ended_at !== null),

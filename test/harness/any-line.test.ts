@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { findHarness, knownHarnesses } from '../../src/harness/registry.ts';
-import { EVENT_TEXT_LIMIT, type HarnessEvent } from '../../src/model/harness.ts';
+import { ANSWER_LIMIT, EVENT_TEXT_LIMIT, type HarnessEvent, isCutAnswer } from '../../src/model/harness.ts';
 import { recordings } from './goldens.ts';
 
 const HARNESSES = knownHarnesses({}).map((id) => findHarness(id, {}));
@@ -19,7 +19,23 @@ function checkEvents(events: HarnessEvent[]): void {
       for (const each of Object.values(value)) walk(each);
     }
   };
-  walk(events);
+  for (const event of events) {
+    if (event.type === 'status' && event.quota !== undefined) {
+      const { share_left, ...quota } = event.quota;
+      expect(share_left >= 0 && share_left <= 1).toBe(true);
+      walk({ ...event, quota });
+      continue;
+    }
+    const isWhole = event.type === 'text' || (event.type === 'result' && event.ok);
+    walk(isWhole && event.text.length > EVENT_TEXT_LIMIT ? { ...event, text: checkAnswer(event.text) } : event);
+  }
+}
+
+/** What is said may be longer, and is clean as well. */
+function checkAnswer(text: string): string {
+  expect(text.length <= ANSWER_LIMIT || isCutAnswer(text)).toBe(true);
+  expect(text.length).toBeLessThan(ANSWER_LIMIT + 100);
+  return text.slice(0, EVENT_TEXT_LIMIT).toWellFormed();
 }
 
 function checkLine(line: string): void {

@@ -163,6 +163,15 @@ describe('claude events (C-03, O-58)', () => {
       const info = { ...rate_limit_info, ...other };
       expect(parse({ type: 'rate_limit_event', rate_limit_info: info })).toMatchObject([{ type: 'status' }]);
     }
+    const warned = { ...rate_limit_info, status: 'allowed_warning' };
+    for (const [utilization, share_left] of [
+      [0.75, 0.25],
+      [1.2, 0],
+    ])
+      expect(parse({ type: 'rate_limit_event', rate_limit_info: { ...warned, utilization } })).toMatchObject([
+        { type: 'status', quota: { kind: 'five_hour', share_left, resets_at: 1_778_565_600_000 } },
+      ]);
+    expect(parse({ type: 'rate_limit_event', rate_limit_info: warned })?.[0]).not.toHaveProperty('quota');
     expect(parse({ type: 'rate_limit_event' })).toEqual([{ type: 'custom', name: 'rate_limit_event' }]);
   });
 

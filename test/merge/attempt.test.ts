@@ -137,6 +137,9 @@ test('locks of targets: names are safe and different ones do not meet; letting g
     expect(path.slice(home.length)).toMatch(/^\/run\/merge-[A-Za-z0-9._-]{1,60}-[0-9a-f]{12}\.lock$/);
   const [main, other] = [lockTarget(home, '/r', 'main'), lockTarget(home, '/r', 'other')];
   expect([main.stillHeld(), other.stillHeld()]).toEqual([true, true]);
+  // Two merges of one supervisor are two.
+  expect(() => lockTarget(home, '/r', 'main')).toThrow('is merging into main just now');
+  expect(main.stillHeld()).toBe(true);
   main.release();
   main.release();
   expect([main.stillHeld(), other.stillHeld()]).toEqual([false, true]);

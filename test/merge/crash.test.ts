@@ -147,7 +147,9 @@ test('kill -9 while a gate runs: target untouched; the next merge ends the gate,
 }, 60_000);
 
 test('a gate that kills its own drover loses nothing', async () => {
-  const world = await field({ gate: { commands: ['kill -9 $PPID; sleep 1'] } });
+  const world = await field({
+    gate: { commands: ['read -r _ _ _ drover _ </proc/$PPID/stat; kill -9 $drover; sleep 1'] },
+  });
   const row = await world.session('builder', { commits: [{ 'a.txt': 'a\n' }] });
   const target = plainGit(world.repo, 'rev-parse', 'main');
   const killed = await ended(drover(world, 'merge', '--queue'));

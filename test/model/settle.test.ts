@@ -25,6 +25,8 @@ const FACTS: SettleFacts = {
   limit: null,
   pool: null,
   spread_ms: 0,
+  is_out_of_time: false,
+  gate: null,
   now: NOW,
   backoff_ms: 1_000,
   backoff_cap_ms: 60_000,
@@ -194,6 +196,50 @@ describe('a limit parks with an instant to go on at', () => {
   });
 });
 
+describe('a gate stands before `completed`', () => {
+  const red = (round: number, max_rounds = 3) => ({ verdict: 'red' as const, round, max_rounds });
+  const green = (round: number) => ({ verdict: 'green' as const, round, max_rounds: 3 });
+  const crash = { verdict: failing } as const;
+  const rows: [string, Partial<SettleFacts>, Partial<Settlement>][] = [
+    ['none: nothing is counted', { gate: null }, { event: 'complete', gate_round: null, send_back: false }],
+    ['green', { gate: green(2) }, { event: 'complete', gate_round: 0, send_back: false, reason: 'ok' }],
+    [
+      'red',
+      { gate: red(0) },
+      { event: 'rest', gate_round: 1, send_back: true, reason: 'gate_red', mail: 'confirm', next_turn_at: null },
+    ],
+    ['red once more', { gate: red(1) }, { event: 'rest', gate_round: 2, send_back: true }],
+    [
+      'red as often as it may be',
+      { gate: red(2) },
+      { event: 'park', parked_reason: 'gate', resume_at: null, gate_round: 3, send_back: true, mail: 'confirm' },
+    ],
+    ['red, one round allowed', { gate: red(0, 1) }, { event: 'park', parked_reason: 'gate', gate_round: 1 }],
+    ['red, more often than it may be', { gate: red(7) }, { event: 'park', gate_round: 8 }],
+    ['red, contract met', { gate: red(0), has_contract: true, contract_met: true }, { event: 'rest' }],
+    ['green, with mail that came meanwhile', { gate: green(1), has_input: true }, { event: 'rest', gate_round: 0 }],
+    [
+      'red for the last time, with mail that came meanwhile: it goes on with both',
+      { gate: red(2), has_input: true },
+      { event: 'rest', gate_round: 3, send_back: true },
+    ],
+    ['red, of a turn that was ended meanwhile', { gate: red(2), ...crash }, { event: 'rest', gate_round: null }],
+    [
+      'red, vanished with its work proven done',
+      { gate: red(0), verdict: { outcome: 'lost', reason: 'x' }, has_evidence: true },
+      { event: 'rest', gate_round: 1, send_back: true, died: false },
+    ],
+    [
+      'red, handed off',
+      { gate: red(0), verdict: { outcome: 'handed_off', reason: 'ok' }, contract_met: true },
+      { event: 'rest', send_back: true },
+    ],
+  ];
+  test.each(rows)('%s', (_what, facts, expected) => {
+    expect(settle({ ...FACTS, ...facts })).toMatchObject(expected);
+  });
+});
+
 test('the wait doubles up to its cap and stays a number', () => {
   const wait = (attempt: number, backoff_ms = 1_000) => backoff({ attempt, backoff_ms, backoff_cap_ms: 60_000 });
   expect([0, 1, 2, 5, 6, 100].map((attempt) => wait(attempt))).toEqual([1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
@@ -214,6 +260,14 @@ const facts: fc.Arbitrary<SettleFacts> = fc.record({
   attempt: fc.nat(10),
   max_attempts: fc.integer({ min: 1, max: 10 }),
   limited_in_row: fc.integer({ min: 0, max: 100 }),
+  is_out_of_time: fc.boolean(),
+  gate: fc.option(
+    fc.record({
+      verdict: fc.constantFrom('green' as const, 'red' as const),
+      round: fc.nat(4),
+      max_rounds: fc.integer({ min: 1, max: 4 }),
+    }),
+  ),
   pool: fc.constant(null),
   spread_ms: fc.constant(0),
   limit: fc.option(
@@ -241,15 +295,19 @@ test('whatever happened: a legal step, a way on, and times that fit a column (AR
       expect(states.filter((state) => !from.includes(state))).toEqual([]);
       for (const at of [settled.resume_at, settled.next_turn_at])
         expect(at === null || Number.isSafeInteger(at)).toBe(true);
-      if (settled.event === 'park') expect(settled.resume_at).not.toBeNull();
+      // A gate alone holds until a person says otherwise.
+      if (settled.event === 'park') expect(settled.resume_at === null).toBe(settled.parked_reason === 'gate');
       // Rest needs somebody to wake it: mail given back, a reminder, mail waiting, others at work, or a persistent role.
-      const isWoken = settled.mail === 'release' || settled.remind || input.has_input || input.awaits_others;
+      const isWoken =
+        settled.mail === 'release' || settled.remind || settled.send_back || input.has_input || input.awaits_others;
       if (settled.event === 'rest') expect(isWoken || input.is_persistent).toBe(true);
       if (settled.event === 'complete') {
         expect(settled.mail).toBe('confirm');
         expect(input.has_input || input.is_persistent || settled.died).toBe(false);
         expect(!input.has_contract || input.contract_met).toBe(true);
+        expect(input.gate?.verdict).not.toBe('red');
       }
+      if (settled.send_back) expect(input.gate?.verdict).toBe('red');
       if (settled.died) expect(['fail', 'bury']).toContain(settled.event);
       if (settled.event === 'fail' || settled.event === 'bury') expect(settled.died).toBe(true);
     }),

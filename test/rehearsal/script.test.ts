@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tempDir } from '../support/temp.ts';
 import { only, type Rehearsal, rehearse } from './rehearse.ts';
@@ -19,6 +19,27 @@ describe('where the script comes from (C-04)', () => {
     expect(said(await rehearse({ cwd, env, prompt }))).toEqual(['variable']);
     expect(said(await rehearse({ cwd, prompt, env: { DROVER_REHEARSAL_SCRIPT: '' } }))).toEqual(['prompt']);
     expect(said(await rehearse({ cwd }))).toEqual(['project']);
+  });
+
+  test('a script in the prompt itself ends with its indentation; a later turn asks drover for the task it stood in', async () => {
+    const cwd = tempDir('script-told');
+    const task =
+      'Do it.\n  rehearsal-script: |\n    turns:\n      - - say: one\n\n      - - say: two {{turn}}\n  Not this.';
+    const first = await rehearse({ cwd, prompt: `${task}\nNor that.` });
+    expect(said(first)).toEqual(['one']);
+    const id = only(first.events(), 'session')[0]?.native_session_id ?? '';
+    const drover = `${cwd}/drover`;
+    const asked = `${cwd}/asked`;
+    const answer = JSON.stringify({ session: { task } });
+    writeFileSync(drover, `#!/bin/sh\nprintf '%s ' "$@" >> ${asked}\ncat <<'END'\n${answer}\nEND\n`, { mode: 0o755 });
+    const env = { DROVER_BIN: drover, DROVER_SESSION_ID: 'agent-x', DROVER_TURN: '2' };
+    const later = (args: string[], prompt = 'Some news.') => rehearse({ cwd, prompt, env, args });
+    expect(said(await later(['--resume', id]))).toEqual(['two 2']);
+    expect(readFileSync(asked, 'utf8')).toBe('show agent-x --json --quiet ');
+    writeFileSync(`${cwd}/other.yaml`, says('other'));
+    expect(said(await later(['--resume', id], 'rehearsal-script: other.yaml'))).toEqual(['other']);
+    expect(said(await later(['--resume', 'another']))[0]).toContain('Some news.');
+    expect(readFileSync(asked, 'utf8')).toBe('show agent-x --json --quiet ');
   });
 
   test('turn n plays entry n, and the last one again; on_mail takes the later turns', async () => {
@@ -86,6 +107,8 @@ describe('a bad script is one error and nothing else', () => {
     const cwd = tempDir('bad-yaml');
     writeFileSync(`${cwd}/s.yaml`, 'turns: [');
     expect(await refusal({ cwd, args: ['--script', 's.yaml'] })).toContain('s.yaml cannot be read');
+    const told = 'rehearsal-script: |\n  turns: [';
+    expect(await refusal({ cwd, prompt: told })).toContain('The rehearsal script in the prompt cannot be read');
   });
 
   test('unknown and incomplete arguments are refused', async () => {

@@ -86,6 +86,21 @@ describe('a claim that is to be taken back, and whose session is resumed (I22)',
     expect((await at.now(row)).worktree_path).toBe(path);
   });
 
+  test('a supervisor that starts gives back at once what the one before it was taking back when it was killed', async () => {
+    const at = await field();
+    const newDesk = () =>
+      new WorktreeDesk({ deps: at.deps, log: () => undefined }, { begin: () => undefined }, () => undefined);
+    const desk = newDesk();
+    await desk.look(() => false);
+    const { row, slot } = await stray(at);
+    await takeStray(at.world.store, slot, at.world.clock.now());
+    await at.resume(row);
+    await desk.look(() => false);
+    expect(await prepareWorktree(at.deps, await at.now(row))).toBe('wait');
+    await newDesk().look(() => false);
+    expect(await prepareWorktree(at.deps, await at.now(row))).toBe('ready');
+  });
+
   test('what could not be taken back is given back, also after an error; who was killed is followed up', async () => {
     const at = await field();
     const { path, slot } = await stray(at);

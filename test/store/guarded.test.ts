@@ -37,7 +37,10 @@ const REPLACES =
 test('no unguarded setter: a state and what belongs to it is written by the guarded transition alone (O-11, O-12, O-13)', () => {
   expect(setters(sources, GUARDED)).toEqual(['store/transition.ts state']);
   // Deaths are counted in the transaction of the transition that buries; a rung is set fenced by its turn, beside a verdict.
-  expect(setters(sources, ALSO_GUARDED)).toEqual(['store/settle.ts death_no', 'store/watch-act.ts escalation_level']);
+  expect(setters(sources, ALSO_GUARDED)).toEqual([
+    'store/end-effects.ts death_no',
+    'store/watch-act.ts escalation_level',
+  ]);
 });
 
 test('a session row is inserted in one place, never replaced and never deleted (O-03, O-17)', () => {

@@ -1,7 +1,10 @@
 import { Database, type SQLQueryBindings } from 'bun:sqlite';
 import { afterEach, expect, spyOn, test } from 'bun:test';
+import { type BudgetScope, EVERY_DAY } from '../../src/model/budget.ts';
 import { homePaths } from '../../src/model/home.ts';
 import { LIVE_STATES } from '../../src/model/session.ts';
+import { setBudget } from '../../src/store/budget.ts';
+import { budgetedUse, enforceBudgets } from '../../src/store/budget-park.ts';
 import { nudgeSession, pauseSession, resumeSession, stopSession } from '../../src/store/control.ts';
 import { listEvents, listStateLog } from '../../src/store/event.ts';
 import { claimNow, liveByName } from '../../src/store/mail.ts';
@@ -10,7 +13,7 @@ import { findSession, listSessions, sessionByToken } from '../../src/store/sessi
 import { type Params, Tx } from '../../src/store/store.ts';
 import { claimedInput, dispatchable, nextDueAt, openTurns, releaseDue, turnsToEnd } from '../../src/store/turn.ts';
 import { listTurns } from '../../src/store/turn-list.ts';
-import { endTurn, seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
+import { endTurn, feedTurn, seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 
 const spies: { mockRestore(): void }[] = [];
 afterEach(() => {
@@ -81,6 +84,23 @@ async function everydayWork(world: TestStore): Promise<void> {
   await stopSession(store, { session_id: id, actor: 'cli', reason: '', now: 4 });
   await endTurn(world, { ...taken, turn: { ...taken.turn, turn: 2 } });
   await resumeSession(store, { session_id: id, brief: NUDGE, interrupt_reason: '', always_brief: false, now: 5 });
+  await spendBudgets(world);
+}
+
+/** Budgets of every scope, looked at before anything starts and after a stream has grown, until they are spent. */
+async function spendBudgets(world: TestStore): Promise<void> {
+  const { store } = world;
+  const { id } = await seedSession(world, { run_id: 'run-1', profile_name: 'fast' });
+  const scopes = { global: EVERY_DAY, run: 'run-1', profile: 'fast', session: id };
+  for (const [scope, key] of Object.entries(scopes) as [BudgetScope, string][])
+    await setBudget(store, { scope, key, tokens: 5, cost_micros: 5, now: 1 });
+  const turn = await takeTurn(world, id);
+  const spenders = await budgetedUse(store, [id]);
+  const look = { spenders, day: 0, thresholds: [50, 100], now: 9 };
+  await enforceBudgets(store, look);
+  await feedTurn(world, turn, [{ type: 'cost', mode: 'turn', cost_micros: 5 }]);
+  const { parked } = await enforceBudgets(store, { ...look, spenders: null });
+  expect(parked.map((session) => session.id)).toContain(id);
 }
 
 /** Asked on a connection of its own, because the explanation of an update leaves its statement unfinished. */

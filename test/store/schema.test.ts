@@ -30,9 +30,18 @@ const ROWS: Record<string, { file: string; name: string }> = {
   open_calls: { file: 'model/incident.ts', name: 'OpenCallRow' },
   incidents: { file: 'model/incident.ts', name: 'IncidentRow' },
   decisions: { file: 'model/incident.ts', name: 'DecisionRow' },
+  plans: { file: 'model/plan.ts', name: 'PlanRow' },
+  plan_steps: { file: 'model/plan-step.ts', name: 'StepRow' },
+  step_sessions: { file: 'model/plan-step.ts', name: 'StepSessionRow' },
+  plan_log: { file: 'model/plan.ts', name: 'PlanLogRow' },
+  schedules: { file: 'model/schedule.ts', name: 'ScheduleRow' },
+  schedule_runs: { file: 'model/schedule.ts', name: 'ScheduleRunRow' },
+  dispatch_requests: { file: 'model/dispatch.ts', name: 'DispatchRow' },
+  budgets: { file: 'model/budget.ts', name: 'BudgetRow' },
+  gate_runs: { file: 'model/gate-run.ts', name: 'GateRunRow' },
 };
 /** Tables whose rows never leave their own file whole. */
-const INTERNAL = ['leases'];
+const INTERNAL = ['leases', 'pool_quotas'];
 /** The only fractions: a share between 0 and 1 (H-16). */
 const FRACTIONS = ['probe_confidence'];
 /** Ends like a number and is a word of the harness. */

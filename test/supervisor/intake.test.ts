@@ -7,7 +7,7 @@ import type { Harness } from '../../src/model/harness.ts';
 import { listActivity } from '../../src/store/activity.ts';
 import { listEvents } from '../../src/store/event.ts';
 import { Intake } from '../../src/supervisor/intake.ts';
-import { RunningTurn } from '../../src/supervisor/running.ts';
+import { type Prices, RunningTurn } from '../../src/supervisor/running.ts';
 import { seedSession, type TestStore, takeTurn, testStore } from '../support/store.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -29,6 +29,7 @@ async function running(
   harness: Harness,
   lines: string[],
   place: { repo_root?: string; working_dir?: string } = {},
+  prices: Prices | null = null,
 ): Promise<RunningTurn> {
   const row = await seedSession(world, { name, ...place });
   const { session, turn } = await takeTurn(world, row.id);
@@ -40,6 +41,7 @@ async function running(
     harness,
     identity: null,
     max_line_bytes: 1 << 20,
+    prices,
   });
 }
 
@@ -100,4 +102,29 @@ test('a file that a tool reached by a link is stored by its own name (E-142)', a
   const activity = await listActivity(world.store, { session_id: turn.key, limit: 9 });
   expect(activity.map(({ path }) => path)).toEqual(['real/x']);
   turn.close();
+});
+
+test('tokens cost what the table says of the model that the harness names, else of the one it was asked for', async () => {
+  const world = await testStore();
+  const said = (model: string | null) =>
+    JSON.stringify({ type: 'session', native_session_id: 'n', model, version: null });
+  const tokens = {
+    input_tokens: 10,
+    output_tokens: 0,
+    cache_read_tokens: 0,
+    cache_write_tokens: 0,
+    reasoning_tokens: 0,
+  };
+  const usage = JSON.stringify({ type: 'usage', mode: 'turn', tokens });
+  const prices = { table: { named: { input: 3, output: 0 }, asked: { input: 7, output: 0 } }, models: [null, 'asked'] };
+  const costOf = async (name: string, model: string | null, of: Prices | null) => {
+    const turn = await running(world, name, rehearsal, [said(model), usage], {}, of);
+    await new Intake(world.store, world.clock).take([turn], true);
+    turn.close();
+    return [turn.row.cost_micros, turn.row.is_cost_estimated];
+  };
+  expect(await costOf('one', 'named', prices)).toEqual([30, 1]);
+  expect(await costOf('two', null, prices)).toEqual([70, 1]);
+  expect(await costOf('three', 'unheard-of', { ...prices, models: ['unknown'] })).toEqual([null, 0]);
+  expect(await costOf('four', 'named', null)).toEqual([null, 0]);
 });

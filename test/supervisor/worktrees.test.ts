@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { prepareWorktree } from '../../src/session/worktree.ts';
 import { claimSlot } from '../../src/store/worktree.ts';
 import { WorktreeDesk } from '../../src/supervisor/worktrees.ts';
-import { plainGit } from '../git/plain.ts';
+import { commitFile, plainGit } from '../git/plain.ts';
+import { storePlanAt } from '../plan/run-field.ts';
 import { type Field, field, isThere, treeOf } from '../session/field.ts';
 
 /** A desk whose work beside the loop is done at once, with a monotonic clock of our own. */
@@ -63,6 +64,33 @@ test('while somebody waits room is made; when there is none to make it is tried 
   // Its end changes what can be taken: there is no pause to wait for.
   await at.stop(a);
   expect([await look(), await look()]).toEqual([5, 5]);
+});
+
+test('the clean worktree of an ended step makes room although its branch is merged nowhere; its end is waited for (CX-23)', async () => {
+  const at = await field();
+  at.config.max_worktrees = 1;
+  const row = await at.completed('done');
+  commitFile(row.worktree_path, 'w', 'w', 'w');
+  const plan = await storePlanAt(at.world, at.repo, 'name: n\nsteps: [{id: a, task: t}]');
+  await at.world.store.write((tx) =>
+    tx.run(
+      "INSERT INTO step_sessions (plan_id, step_id, round, slot, session_id, created_at) VALUES (:p, 'a', 1, 1, :s, 1)",
+      {
+        p: plan.id,
+        s: row.id,
+      },
+    ),
+  );
+  await at.asking('waits');
+  const { look, lines } = deskOf(at);
+  expect([await look(), lines, at.trees()]).toEqual([1, [], [row.worktree_path]]);
+  await at.world.store.write((tx) => tx.run("UPDATE plan_steps SET state = 'done', ended_at = 1"));
+  // There is no pause to wait for.
+  expect(await look()).toBe(2);
+  expect(lines).toEqual([
+    `${row.worktree_path}: of done, which is completed and whose step has ended (its branch drover/done stays): removed to make room`,
+  ]);
+  expect([at.trees(), at.branches()]).toEqual([[], ['drover/done', 'main']]);
 });
 
 test('what a supervisor that was killed left of a session that will not start is taken back, but not from one that is starting', async () => {

@@ -60,9 +60,15 @@ export function testOnSmallDisk(name: string, options: DiskTest, work: (disk: Sm
 
 function smallDisk({ size, config }: DiskTest): SmallDisk {
   const root = tempDir('small');
+  /** A disk that somebody still writes to cannot be made read-only: who ends just now is waited for. */
   const mount = (...args: string[]) => {
-    const done = Bun.spawnSync(['mount', ...args]);
-    if (done.exitCode !== 0) throw new Error(`mount ${args.join(' ')}: ${done.stderr}`);
+    for (let tries = 1; ; tries += 1) {
+      const done = Bun.spawnSync(['mount', ...args]);
+      if (done.exitCode === 0) return;
+      if (tries === 100 || !done.stderr.toString().includes('busy'))
+        throw new Error(`mount ${args.join(' ')}: ${done.stderr}`);
+      Bun.sleepSync(100);
+    }
   };
   // Endings run backwards: room first, then the bench's own, then the disk goes.
   let state = '';

@@ -110,6 +110,18 @@ test('lock: asking again for one’s own lock gives the same lock (O-40)', () =>
   expect(firstLine(path)).toBe('1234');
 });
 
+test('lock: one that is single is refused to its own process as well, until it lets go', () => {
+  const path = join(tempDir('lock'), 'a.lock');
+  const first = acquirePidLock(path, { is_single: true });
+  if (!first.acquired) throw new Error('nobody else has it');
+  expect(acquirePidLock(path, { is_single: true })).toEqual({ acquired: false, existing_pid: process.pid });
+  expect(first.lock.stillHeld()).toBe(true);
+  first.lock.release();
+  const again = acquirePidLock(path, { is_single: true });
+  expect(again.acquired).toBe(true);
+  if (again.acquired) again.lock.release();
+});
+
 test('lock: a dead owner is replaced (O-41)', async () => {
   const path = join(tempDir(), 'x.lock');
   const holder = racer();

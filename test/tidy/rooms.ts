@@ -26,7 +26,7 @@ export const ROOMS: Record<string, Room> = {
   guard: { rooms: ['model', 'sys', 'store', 'session'], packages: [] },
   team: { rooms: ['model', 'sys', 'store', 'git', 'session'], packages: [] },
   merge: { rooms: ['model', 'sys', 'store', 'git', 'session'], packages: [] },
-  plan: { rooms: ['model', 'store', 'session', 'team', 'merge'], packages: ['cron-parser'] },
+  plan: { rooms: ['model', 'store', 'session', 'team', 'merge'], packages: ['cron-parser', 'yaml'] },
   watchdog: { rooms: ['model', 'sys', 'store', 'session', 'guard', 'team'], packages: [] },
   fleet: { rooms: ['model', 'store', 'session', 'plan'], packages: [] },
   supervisor: { rooms: [...UPPER, 'fleet'], packages: ['bun'] },

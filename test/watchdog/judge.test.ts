@@ -5,7 +5,8 @@ import { judge, OVERDUE_MS, UNCHANGED_TOKENS, type WatchFacts } from '../../src/
 import { factsOf, START, turn, watchdog } from './watch-facts.ts';
 
 /** The supervisor's timers are off: what is left is the watchdog's own. */
-const LIMITS = { watchdog, turn: { ...turn, between_events_ms: 0, first_event_ms: 0, tool_ms: 0 } };
+const { gate } = DEFAULT_CONFIG;
+const LIMITS = { watchdog, gate, turn: { ...turn, between_events_ms: 0, first_event_ms: 0, tool_ms: 0 } };
 const at = (over: Partial<WatchFacts>, after_ms: number, limits = LIMITS) =>
   judge(factsOf(over), limits, START + after_ms);
 
@@ -149,6 +150,22 @@ test('silence before we looked proves nothing: after a gap or a jump every age s
       },
     ),
   );
+});
+
+describe('a turn whose gate runs waits for nobody else', () => {
+  const GONE = { process: 'gone', result_at: START, gating_since: START } as const;
+  const LONG = gate.timeout_ms + 60_000;
+  test.each<[string, Partial<WatchFacts>]>([
+    ['its process is gone', GONE],
+    ['it lingered, and drover has ended it', { ...GONE, end_cause: 'lingering', ending_since: START }],
+    ['from its row alone', { ...GONE, process: 'unknown' }],
+    ['its output is not read', { ...GONE, process: 'alive', has_unread_lines: true }],
+  ])('%s: well as long as the gate may run, and a fault after that', (_what, facts) => {
+    const evidence = `its gate has run for ${LONG} ms`;
+    expect(at(facts, LONG)).toEqual({ health: 'ok', cause: null, act: 'none', evidence });
+    expect(at(facts, LONG + 1)).not.toMatchObject({ health: 'ok', act: 'none' });
+    expect(at({ ...facts, gating_since: null }, LONG)).not.toMatchObject({ health: 'ok', act: 'none' });
+  });
 });
 
 test('no facts make it throw', () => {

@@ -7,6 +7,7 @@ import { diagnose } from '../../session/doctor/doctor.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
 import { inheritedValues } from '../../sys/ancestry.ts';
+import { groupsAround } from '../../sys/cgroup.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { withLines } from '../config-lines.ts';
 import type { Context } from '../context.ts';
@@ -69,6 +70,7 @@ async function demandRight(context: Context): Promise<void> {
     if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
   } catch (error) {
     const isUnknown = error instanceof AppError && /^(?:store_|schema_)/.test(error.code);
-    if (!isUnknown || context.env.DROVER_TOKEN || inheritedValues(MARKER_VARIABLE).length > 0) throw error;
+    const isInTurn = inheritedValues(MARKER_VARIABLE).length > 0 || groupsAround(context.home).length > 0;
+    if (!isUnknown || context.env.DROVER_TOKEN || isInTurn) throw error;
   }
 }

@@ -18,8 +18,8 @@ interface Options {
   force?: boolean;
 }
 
-/** With `--all` these are passed over: of a blocked pool one goes first, and a conflict is settled one by one. */
-const PASSED_OVER = ['pool_probing', 'incident_open'];
+/** With `--all` these are passed over: of a blocked pool one goes first, a conflict is settled one by one, and so is money. */
+const PASSED_OVER = ['pool_probing', 'incident_open', 'budget_spent'];
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -37,7 +37,7 @@ export const verb: Verb = {
     ]);
     command.addHelpText(
       'after',
-      '\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
+      '\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
     );
   },
 };
@@ -53,13 +53,14 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const results: { row: SessionRow; ended: Ended }[] = [];
   const waiting: SessionRow[] = [];
   const held: SessionRow[] = [];
+  const spent: SessionRow[] = [];
   for (const row of rows) {
     try {
       results.push({ row, ended: await resume(deps, caller, row, options) });
     } catch (error) {
       const code = options.all && error instanceof AppError ? error.code : '';
       if (!PASSED_OVER.includes(code)) throw error;
-      (code === 'incident_open' ? held : waiting).push(row);
+      (code === 'incident_open' ? held : code === 'budget_spent' ? spent : waiting).push(row);
     }
   }
   if (results.some(({ ended }) => ended.changed)) await wake(deps);
@@ -74,6 +75,7 @@ async function run(context: Context, wanted: string[], options: Options): Promis
       })),
       waiting: waiting.map(({ id, name, parked_pool }) => ({ id, name, parked_pool })),
       held: held.map(({ id, name }) => ({ id, name })),
+      spent: spent.map(({ id, name }) => ({ id, name })),
     });
   } else if (rows.length === 0) console.log('nothing is parked');
   else {
@@ -81,5 +83,6 @@ async function run(context: Context, wanted: string[], options: Options): Promis
     for (const { name, parked_pool } of waiting)
       console.log(`${name}: follows when the pool ${safe(parked_pool ?? '')} is open`);
     for (const { name } of held) console.log(`${name}: held by an open incident; see drover incident list`);
+    for (const { name } of spent) console.log(`${name}: its budget is spent; see drover budget list`);
   }
 }

@@ -1,14 +1,16 @@
 import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
-import { activeRun, completeRun, findRun, listRuns, type RunRow } from '../../store/run.ts';
+import { demand, demandPerson } from '../../session/rights.ts';
+import { activeRun, completeRun, createRun, findRun, listRuns, type RunRow } from '../../store/run.ts';
+import { addToRun, removeFromRun } from '../../store/run-members.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { age, clip, dollars, paint, printJson, type Style, safe, table } from '../output.ts';
 import { paintState, reason } from '../render-session.ts';
+import { lookUp } from '../sessions.ts';
 import { examples, type Verb } from '../verb.ts';
 
 export const verb: Verb = {
@@ -29,6 +31,23 @@ export const verb: Verb = {
       .argument('<run>', 'id, unique prefix, name, or latest')
       .action((wanted: string) => show(context, wanted));
     command
+      .command('create')
+      .description('start an empty run; it closes by itself when what was put into it has ended')
+      .argument('<name>', 'lowercase letters, digits, dots and dashes')
+      .action((name: string) => create(context, name));
+    command
+      .command('add')
+      .description('put sessions into an active run; a session is in one run at most')
+      .argument('<run>', 'id, unique prefix, name, or latest')
+      .argument('<session...>', 'id, unique prefix, name, or latest')
+      .action((wanted: string, sessions: string[]) => changeMembers(context, wanted, sessions, 'add'));
+    command
+      .command('remove')
+      .description('take sessions out of a run; they go on without one')
+      .argument('<run>', 'id, unique prefix, name, or latest')
+      .argument('<session...>', 'id, unique prefix, name, or latest')
+      .action((wanted: string, sessions: string[]) => changeMembers(context, wanted, sessions, 'remove'));
+    command
       .command('complete')
       .description('mark a run as over; its sessions are left alone')
       .argument('<run>', 'id, unique prefix, name, or latest')
@@ -38,9 +57,21 @@ export const verb: Verb = {
       'drover sling --run nightly "update the dependencies"',
       'drover run list',
       'drover run show nightly',
+      'drover run create cleanup',
+      'drover run add cleanup build-1 build-2',
+      'drover run remove cleanup build-2',
       'drover run complete nightly',
     ]);
-    command.addHelpText('after', '\nExit codes: 0 ok, 2 usage, 3 already over, 4 no such run.');
+    command.addHelpText(
+      'after',
+      [
+        '\nA run that is not of a plan closes by itself when all of its sessions have ended, persistent ones apart: completed,',
+        'or failed when one failed or died and nobody took over from it. A living coordinator holds it open.',
+        'A word means a run by its id, then by its name (the active one before ended ones), then by the beginning of its id.',
+        'Exit codes: 0 ok, 2 usage or an ambiguous prefix, 3 refused: already over, of a plan, in another run, or not for',
+        'sessions, 4 no such run or session.',
+      ].join('\n'),
+    );
   },
 };
 
@@ -107,6 +138,37 @@ async function show(context: Context, wanted: string): Promise<void> {
     clip(reason(row, now) || row.task, 80),
   ]);
   console.log(`\n${table([header, ...rows])}`);
+}
+
+async function create(context: Context, name: string): Promise<void> {
+  const deps = await context.deps();
+  demandPerson(await callerOf(deps), 'start an empty run');
+  const run = await createRun(deps.store, { name, now: deps.clock.now() });
+  if (context.globals.json) return printJson({ run });
+  console.log(`${safe(run.name)} (${run.id}) is active; \`drover run add ${run.name} SESSION\` puts sessions into it`);
+}
+
+const MEMBER_ACTS = { add: addToRun, remove: removeFromRun };
+
+/** A person's choice of what is in a run; all of the sessions are moved, or none (O-82). */
+async function changeMembers(
+  context: Context,
+  wanted: string,
+  words: readonly string[],
+  act: keyof typeof MEMBER_ACTS,
+): Promise<void> {
+  // A verb that only changes what is stored makes no home where there is none.
+  await open(context, wanted);
+  const deps = await context.deps();
+  demandPerson(await callerOf(deps), 'change which sessions are in a run');
+  const { id: run_id } = await findRun(deps.store, wanted);
+  const session_ids: string[] = [];
+  for (const word of words) session_ids.push((await lookUp(context, deps.store, word)).id);
+  const { run, changed } = await MEMBER_ACTS[act](deps.store, { run_id, session_ids, now: deps.clock.now() });
+  if (context.globals.json) return printJson({ run, changed });
+  const done = act === 'add' ? 'added' : 'removed';
+  const state = run.status === 'active' ? `${run.live_count} of ${run.agent_count} live` : run.status;
+  console.log(`${safe(run.name)}: ${changed.length} ${done}; ${state}`);
 }
 
 async function complete(context: Context, wanted: string, isFailed: boolean): Promise<void> {

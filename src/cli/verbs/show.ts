@@ -5,6 +5,7 @@ import type { SessionRow } from '../../model/session.ts';
 import { listActivity } from '../../store/activity.ts';
 import { listDecisions } from '../../store/decision.ts';
 import { listStateLog } from '../../store/event.ts';
+import { listGateRuns } from '../../store/gate-list.ts';
 import { listIncidents } from '../../store/incident-list.ts';
 import { listMail } from '../../store/mail-list.ts';
 import { getPool } from '../../store/pool.ts';
@@ -48,7 +49,7 @@ async function run(context: Context, wanted: string): Promise<void> {
 }
 
 async function gather(context: Context, store: Store, session: SessionRow): Promise<SessionFacts> {
-  const [turns, state_log, children, parent, mail, pool, verdicts, waits] = await Promise.all([
+  const [turns, state_log, children, parent, mail, pool, verdicts, gate_runs, waits] = await Promise.all([
     listTurns(store, session.id),
     listStateLog(store, session.id),
     listSessions(store, { parent_id: session.id }),
@@ -56,6 +57,7 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     mailOf(store, session.id),
     getPool(store, session.pool),
     listVerdicts(store, session.id),
+    listGateRuns(store, session.id),
     waitsOf(context, store, [session]),
   ]);
   const key = { session_id: session.id, limit: LOG_LIMIT };
@@ -71,6 +73,7 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     mail,
     state_log,
     verdicts,
+    gate_runs,
     incidents,
     decisions,
     activity,

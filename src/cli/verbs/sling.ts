@@ -2,9 +2,11 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { parseDuration } from '../../model/config-schema.ts';
 import { AppError } from '../../model/error.ts';
+import type { Allowance } from '../../model/plan.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
 import { sling } from '../../session/sling.ts';
+import { dollarAmount, tokenAmount } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
 import { paint, printJson, safe } from '../output.ts';
@@ -28,6 +30,9 @@ interface Options {
   follow?: boolean;
   maxTurns?: number;
   timeout?: number;
+  gate?: string[];
+  budgetUsd?: number;
+  budgetTokens?: number;
 }
 
 export const verb: Verb = {
@@ -50,12 +55,21 @@ export const verb: Verb = {
       .option('--follow', 'like --wait, and show the events')
       .option('--max-turns <n>', 'model turns per process, where the harness can', positive)
       .option('--timeout <duration>', 'longest time for one turn, e.g. 45m', duration)
+      .option(
+        '--gate <command>',
+        'has to pass before it is completed; repeatable, instead of those of the config',
+        more,
+      )
+      .option('--budget-usd <dollars>', 'park it when it has spent so much, e.g. 2.50', dollarAmount('--budget-usd'))
+      .option('--budget-tokens <n>', 'park it when it has used so many tokens', tokenAmount('--budget-tokens'))
       .action(async (task: string, options: Options) => {
         exitCode.code = await run(context, task, options);
       });
     examples(command, [
       'drover sling "fix the flaky test"',
       'drover sling --harness codex --worktree --wait @task.md',
+      'drover sling --budget-usd 2.50 "migrate the tests"',
+      "drover sling --worktree --gate 'npm test' --gate 'npm run lint' @task.md",
       'git diff | drover sling - --role reviewer --name review-1',
     ]);
   },
@@ -67,6 +81,7 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   const caller = await callerOf(deps);
   demand(deps, caller, 'sling');
   if (caller.session !== null && (options.wait || options.follow)) throw waitInTurn();
+  if (caller.session !== null && options.gate !== undefined) throw gateOfTurn();
   const row = await sling(deps, caller, {
     task: text,
     cwd: resolve(context.cwd, options.cwd ?? '.'),
@@ -82,6 +97,8 @@ async function run(context: Context, task: string, options: Options): Promise<nu
     group: options.group,
     max_turns: options.maxTurns,
     timeout_ms: options.timeout,
+    gate: options.gate,
+    budget: budgetOf(options),
   });
   const isWaiting = options.wait === true || options.follow === true;
   if (!isWaiting) {
@@ -97,12 +114,33 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   return isWaiting ? follow(context, deps.store, [row], { any: false, events: options.follow === true }) : 0;
 }
 
+/** Undefined: what its profile allows. */
+function budgetOf({ budgetUsd, budgetTokens }: Options): Allowance | undefined {
+  if (budgetUsd === undefined && budgetTokens === undefined) return undefined;
+  return { cost_micros: budgetUsd ?? null, tokens: budgetTokens ?? null };
+}
+
 /** Its slot would be taken until the child is done, and the child may need that slot. */
 function waitInTurn(): AppError {
   return new AppError('usage', 'wait_in_turn', 'A session cannot wait in its turn.', {
     hint: 'Sling without --wait and end your turn; the result starts your next one.',
     preserved: 'nothing was stored',
   });
+}
+
+/** drover would run it outside of whatever the session is confined to. */
+function gateOfTurn(): AppError {
+  return new AppError('refused', 'gate_in_turn', 'A session cannot give another one a gate.', {
+    hint: 'Say in the task what has to pass; the gates of the config are run all the same.',
+    unsafe_condition: 'drover would run a command of the session outside of what that is confined to',
+    preserved: 'nothing was stored',
+  });
+}
+
+function more(command: string, before: string[] = []): string[] {
+  if (command.trim() === '' || command.includes('\0'))
+    throw new AppError('usage', 'usage', '--gate wants a command for /bin/sh.');
+  return [...before, command];
 }
 
 function positive(text: string): number {

@@ -11,7 +11,7 @@ import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { HealthDesk } from '../health.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
-import { paintState, reason, waitText } from '../render-session.ts';
+import { gateText, paintState, reason, waitText } from '../render-session.ts';
 import { printReserved, reservedFiles } from '../reserved-files.ts';
 import { examples, type Verb } from '../verb.ts';
 import { waitsOf } from '../worktree-waits.ts';
@@ -116,10 +116,11 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
   const repo_root = options.all ? null : mainRootOf(context.cwd);
   const incidents = await incidentsOf(store, repo_root);
   const reserved = await reservedFiles(store, repo_root, now);
-  const { healths, supervisor, disk_low, watchdog_silent_since } = await desk.examine(rows, now);
+  const { healths, gated, supervisor, disk_low, watchdog_silent_since } = await desk.examine(rows, now);
   const waits = await waitsOf(context, store, rows);
   const waitOf = (row: Shown) => waits.get(row.id) ?? null;
   const healthOf = (row: Shown) => healths.get(row.id) ?? '-';
+  const gatedOf = (row: Shown) => gated.get(row.id) ?? null;
   if (context.globals.json) {
     printJson({
       supervisor_up: supervisor !== 'down',
@@ -129,7 +130,12 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
       pools,
       incidents: incidents.map(({ prediction_json: _long, ...row }) => row),
       path_reservations: reserved,
-      sessions: rows.map((row) => ({ ...row, verdict: healthOf(row), worktree_wait: waitOf(row) })),
+      sessions: rows.map((row) => ({
+        ...row,
+        verdict: healthOf(row),
+        gated_at: gatedOf(row),
+        worktree_wait: waitOf(row),
+      })),
     });
     return;
   }
@@ -149,7 +155,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,
     tokens(row.input_tokens + row.output_tokens),
     dollars(row.cost_micros),
-    clip(whyOf(waitOf(row)) || reason(row, now, pools) || row.task, 60),
+    clip(whyOf(waitOf(row)) || gateText(gatedOf(row), now) || reason(row, now, pools) || row.task, 60),
   ]);
   if (options.watch) console.log('');
   console.log(table([header, ...lines]));

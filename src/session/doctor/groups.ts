@@ -4,8 +4,8 @@ import { membersOf, probeCgroup, removeGroup } from '../../sys/cgroup.ts';
 import { isDirectory, listFiles, modifiedAt } from '../../sys/directory.ts';
 import type { DoctorDeps } from './deps.ts';
 
-/** As a turn's group is called: of which home and of which turn, and neither can be read from it. */
-const OF_A_TURN = /^drover-[0-9a-f]{8}-[0-9a-f]{24}$/;
+/** As the group of a turn, a gate or a hook is called: of which home and of which one, and neither can be read from it. */
+const OF_A_TURN = /^drover-[0-9a-f]{8}-(?:gate-|hook-)?[0-9a-f]{24}$/;
 /** A turn may just be starting in one that is younger. */
 const YOUNG_MS = 60_000;
 /** So many commands are told at once. */
