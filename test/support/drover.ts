@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import type { SessionRow } from '../../src/model/session.ts';
 import { beforeRemoval, tempDir } from './temp.ts';
 
@@ -63,10 +63,12 @@ export function droverBench(options: { env?: Record<string, string>; root?: stri
   return bench;
 }
 
-/** JSON is YAML: the user's config file of a scratch home. */
+/** JSON is YAML: the user's config file of a scratch home, put in place whole: a supervisor may read it at any moment. */
 export function writeConfig(home: string, config: unknown): void {
-  mkdirSync(join(home, '.config/drover'), { recursive: true });
-  writeFileSync(join(home, '.config/drover/config.yaml'), JSON.stringify(config));
+  const path = join(home, '.config/drover/config.yaml');
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.new`, JSON.stringify(config));
+  renameSync(`${path}.new`, path);
 }
 
 function makeBench(place: {
