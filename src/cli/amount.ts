@@ -14,8 +14,8 @@ export function dollarAmount(option: string): (text: string) => number {
   };
 }
 
-/** A count of tokens. Throws `usage` (2) for what is no whole number above 0. */
-export function tokenAmount(option: string): (text: string) => number {
+/** A count. Throws `usage` (2) for what is no whole number above 0 or has more than 15 digits: SQLite and numbers hold those exactly. */
+export function wholeNumber(option: string): (text: string) => number {
   return (text) => {
     const count = /^\d{1,15}$/.test(text) ? Number(text) : 0;
     if (count > 0) return count;

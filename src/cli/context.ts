@@ -4,6 +4,7 @@ import type { Deps } from '../session/deps.ts';
 import { openReader } from '../store/reader.ts';
 import type { Store } from '../store/store.ts';
 import { systemClock } from '../sys/clock.ts';
+import { safe } from './output.ts';
 
 export interface Globals {
   json: boolean;
@@ -57,7 +58,7 @@ export function createContext(globals: Globals): Context {
       const store = await openStore({ path: homePaths.database(home), durability: 'full', clock: systemClock, gate });
       closers.push(() => store.close(), gate.close);
       const warn = (text: string) => {
-        if (!globals.quiet) console.error(`warning: ${text}`);
+        if (!globals.quiet) console.error(`warning: ${safe(text)}`);
       };
       const config_for = async (root: string) => (await import('../session/config.ts')).loadConfig(env, root, warn);
       return { clock: systemClock, store, home, env, package_dir, config_for };

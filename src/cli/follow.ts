@@ -8,7 +8,7 @@ import type { Store } from '../store/store.ts';
 import { systemClock } from '../sys/clock.ts';
 import { watchDirectory } from '../sys/tail.ts';
 import type { Context } from './context.ts';
-import { paint, printJson } from './output.ts';
+import { paint, printJson, safe } from './output.ts';
 import { joinPieces, renderEvent } from './render-event.ts';
 import { describe, waitText } from './render-session.ts';
 import { waitsOf } from './worktree-waits.ts';
@@ -113,7 +113,7 @@ function report(context: Context, waited: readonly Waited[]): number {
   else {
     for (const { row } of waited) {
       console.error(describe(row, systemClock.now()));
-      if (row.result_text) console.log(row.result_text);
+      if (row.result_text) console.log(safe(row.result_text));
     }
   }
   return Math.max(...waited.map(({ code }) => code ?? 0));

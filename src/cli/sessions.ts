@@ -4,12 +4,20 @@ import { findSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import type { Context } from './context.ts';
 
-/** A session by id, prefix, name or `latest` (of the current repository, when in one). Throws 4 or 2. */
-export async function lookUp(context: Context, store: Store | null, wanted: string): Promise<SessionRow> {
+/**
+ * A session by id, prefix, name or `latest`; the latter two are those of the current repository, when in one. Of several
+ * that ended under one name, `only` lets the caller's verb change none: whoever reads gets the newest. Throws 4 or 2.
+ */
+export async function lookUp(
+  context: Context,
+  store: Store | null,
+  wanted: string,
+  ended: 'newest' | 'only' = 'only',
+): Promise<SessionRow> {
   if (store === null) {
     throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`, {
       hint: 'Nothing was ever slung here.',
     });
   }
-  return findSession(store, wanted, wanted === 'latest' ? await context.repoRoot() : null);
+  return findSession(store, wanted, await context.repoRoot(), ended);
 }

@@ -9,7 +9,7 @@ import { lookUp } from './sessions.ts';
 /** Everything that was seen, judged and done about one session, in order. Throws `session_not_found` (4). */
 export async function explain(context: Context, wanted: string): Promise<void> {
   const store = await context.reader();
-  const session = await lookUp(context, store, wanted);
+  const session = await lookUp(context, store, wanted, 'newest');
   if (store === null) return;
   const verdicts = await listVerdicts(store, session.id);
   const states = await listStateLog(store, session.id);

@@ -137,9 +137,10 @@ class StepCheck {
 
   /** Keys that do not go together. */
   rules(): void {
-    const { matrix, foreach, worktree, attempts, merge, needs, when } = this.#step;
+    const { matrix, foreach, worktree, base, attempts, merge, needs, when } = this.#step;
     if (matrix !== null && foreach !== null) this.#tell(['foreach'], 'a step has a matrix or a foreach, not both');
     if (worktree === false && attempts > 1) this.#tell(['attempts'], 'attempts side by side need a worktree each');
+    if (worktree === false && base !== null) this.#tell(['base'], 'what starts from a base needs a worktree');
     if (worktree === false && merge !== 'none') this.#tell(['merge'], 'what is to be merged needs a worktree');
     if (merge === 'pr' && this.#around.known.can_open_pr === false)
       this.#tell(['merge'], 'pr needs the setting merge.pr_command', true);

@@ -317,7 +317,7 @@ function stepOf(raw: unknown, i: number, defaults: Parsed<typeof SHARED>, issues
     profile: own.profile ?? defaults.profile ?? null,
     role: own.role ?? defaults.role ?? null,
     worktree: own.worktree ?? defaults.worktree ?? null,
-    base: own.base ?? defaults.base ?? null,
+    base: own.base ?? (own.worktree === false ? undefined : defaults.base) ?? null,
     gate: own.gate ?? defaults.gate ?? null,
     retry: own.retry ?? defaults.retry ?? { max: 0, on: [...RETRY_CAUSES] },
     timeout_ms: own.timeout ?? defaults.timeout ?? null,

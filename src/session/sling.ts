@@ -79,7 +79,8 @@ export async function prepareSling(deps: Deps, caller: Caller, request: SlingReq
   refuseLaunch(deps, config, place, harness);
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
-  const wantsWorktree = request.worktree ?? config.worktree.by_default;
+  const wantsWorktree = request.worktree ?? (request.base !== undefined || config.worktree.by_default);
+  if (!wantsWorktree && request.base !== undefined) throw baseWithoutWorktree(request.base);
   if (wantsWorktree) refuseUntrustedHooks(config, place.main_root);
   const base = wantsWorktree ? await baseOf(place.root, request.base) : null;
   const id = newId('agent');
@@ -258,6 +259,11 @@ async function baseOf(root: string, ref: string | undefined): Promise<string> {
       'Commit something first, or use --no-worktree.',
     );
   throw usage('base_not_found', `--base ${ref} is no commit of this repository.`, '`git log --oneline -5` shows some.');
+}
+
+function baseWithoutWorktree(ref: string): AppError {
+  const message = `There is a base, ${ref}, and no worktree to start from it.`;
+  return usage('base_without_worktree', message, 'Leave one of the two away: a base means a worktree of its own.');
 }
 
 /** The branch that `--base` names, else the one the person is on: where the work is meant to go. */

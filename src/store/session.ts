@@ -12,24 +12,50 @@ export function readSession(tx: Tx, id: string): SessionRow | null {
 }
 
 /**
- * A session by id, unique id prefix of at least 4 characters, name (live before ended, then newest), or `latest`
- * (E-020, CX-46). Throws `session_not_found` (4) and `session_ambiguous` (2) with the candidates.
+ * A session by id, unique id prefix of at least 4 characters, name, or `latest` (E-020, CX-46). Names and `latest` are those
+ * of `repo_root`; null: of all repositories. A live one comes before ended ones of its name; of several that ended,
+ * `newest` takes the one touched last, and `only` refuses. Throws `session_not_found` (4) and `session_ambiguous` (2) with
+ * the candidates.
  */
-export async function findSession(store: Store, wanted: string, repo_root: string | null): Promise<SessionRow> {
-  const found = await store.read((tx) => candidates(tx, wanted, repo_root));
+export async function findSession(
+  store: Store,
+  wanted: string,
+  repo_root: string | null,
+  ended: 'newest' | 'only' = 'newest',
+): Promise<SessionRow> {
+  const found = await store.read((tx) => candidates(tx, { wanted, repo_root, ended }));
   if (found.length === 1 && found[0]) return found[0];
   if (found.length === 0) {
+    const elsewhere = await store.read((tx) => named(tx, wanted, null)[0]);
     throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`, {
-      hint: '`drover status --all` lists every session.',
+      hint:
+        elsewhere === undefined
+          ? '`drover status --all` lists every session.'
+          : `Another repository has one of that name, ${elsewhere.repo_root}: give its id, ${elsewhere.id}, or add --project.`,
     });
   }
-  throw new AppError('usage', 'session_ambiguous', `${wanted} is the beginning of ${found.length} session ids.`, {
-    hint: `Give more of it: ${found.map((row) => `${row.id} (${row.name})`).join(', ')}`,
-    data: { candidates: found.map((row) => ({ id: row.id, name: row.name, state: row.state })) },
+  const count = found.length < MOST_CANDIDATES ? String(found.length) : `at least ${MOST_CANDIDATES}`;
+  const isNamed = found.every(({ name }) => name === wanted);
+  const what = isNamed ? `the name of ${count} sessions that ended` : `the beginning of ${count} session ids`;
+  throw new AppError('usage', 'session_ambiguous', `${wanted} is ${what}.`, {
+    hint: `${isNamed ? 'Give an id' : 'Give more of it'}: ${found.map((row) => `${row.id} (${isNamed ? when(row) : row.name})`).join(', ')}`,
+    data: { candidates: found.map(({ id, name, state, ended_at }) => ({ id, name, state, ended_at })) },
   });
 }
 
-function candidates(tx: Tx, wanted: string, repo_root: string | null): SessionRow[] {
+const MOST_CANDIDATES = 10;
+
+function when({ state, ended_at }: SessionRow): string {
+  return `${state} ${new Date(ended_at ?? 0).toISOString()}`;
+}
+
+interface Wanted {
+  wanted: string;
+  repo_root: string | null;
+  ended: 'newest' | 'only';
+}
+
+function candidates(tx: Tx, { wanted, repo_root, ended }: Wanted): SessionRow[] {
   if (wanted === 'latest') {
     const where = repo_root === null ? '' : 'WHERE repo_root = :repo_root';
     return tx.all<SessionRow>(
@@ -39,17 +65,25 @@ function candidates(tx: Tx, wanted: string, repo_root: string | null): SessionRo
   }
   const exact = tx.all<SessionRow>('SELECT * FROM sessions WHERE id = :wanted', { wanted });
   if (exact.length > 0) return exact;
-  const named = tx.all<SessionRow>(
-    'SELECT * FROM sessions WHERE name = :wanted ORDER BY (ended_at IS NULL) DESC, updated_at DESC, id LIMIT 1',
-    { wanted },
-  );
-  if (named.length > 0) return named;
+  const namesakes = named(tx, wanted, repo_root);
+  if (namesakes.length > 0)
+    return ended === 'newest' || namesakes[0]?.ended_at === null ? namesakes.slice(0, 1) : namesakes;
   if (wanted.length < 4 || !/^[a-z0-9-]+$/.test(wanted)) return [];
   const from = wanted.startsWith('agent-') ? wanted : `agent-${wanted}`;
-  return tx.all<SessionRow>('SELECT * FROM sessions WHERE id >= :from AND id < :below ORDER BY id LIMIT 10', {
+  return tx.all<SessionRow>('SELECT * FROM sessions WHERE id >= :from AND id < :below ORDER BY id LIMIT :limit', {
     from,
     below: `${from}~`,
+    limit: MOST_CANDIDATES,
   });
+}
+
+/** A live one first (there is at most one), then those that were touched last. */
+function named(tx: Tx, wanted: string, repo_root: string | null): SessionRow[] {
+  return tx.all<SessionRow>(
+    `SELECT * FROM sessions WHERE name = :wanted ${repo_root === null ? '' : 'AND repo_root = :repo_root'}
+     ORDER BY (ended_at IS NULL) DESC, updated_at DESC, id LIMIT :limit`,
+    { wanted, limit: MOST_CANDIDATES, ...(repo_root === null ? {} : { repo_root }) },
+  );
 }
 
 export interface SessionFilter {

@@ -36,6 +36,7 @@ async function yard(): Promise<Yard> {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   world.clock.advance(-10 * DAY_MS);
   const here: Yard = {
     world,

@@ -88,6 +88,7 @@ test('the names are those of live and recent sessions; a first call stores nothi
   expect(existsSync(bench.drover_home)).toBe(false);
   const world = await testStore();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   await seedSession(world, { name: 'bessie' });
   await seedSession(world, { name: '$(touch /tmp/x)' });
   expect((await bench.run(['completions', '--sessions'])).stdout).toBe('bessie\n');

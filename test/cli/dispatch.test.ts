@@ -59,6 +59,7 @@ test('run processes what waits in its own process, and preview says what would b
   expect(existsSync(bench.drover_home)).toBe(false);
   const world = await testStore();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const wish = { ...{ target_session_id: null, target_url: null, harness: null, profile_name: null, worktree: 0 } };
   const place = { repo_root: bench.repo, working_dir: bench.repo, project: 'p', task_group: 'g', requester: null };
   const waiting = (id: string, working_dir: string) =>
@@ -87,6 +88,7 @@ test('a session, of a role that may start others too, asks for no work and keeps
   const bench = quiet();
   const world = await testStore();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const row = await seedSession(world, { role: 'lead', repo_root: bench.repo, working_dir: bench.repo });
   const { token } = await takeTurn(world, row.id);
   Object.assign(bench.env, { DROVER_TOKEN: token, DROVER_SESSION_ID: row.id });
@@ -109,6 +111,7 @@ test('a session starts others in its own run, and in no other one: what it start
   const bench = quiet();
   const world = await testStore();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const place = { role: 'lead', repo_root: bench.repo, working_dir: bench.repo };
   const run_id = await world.store.write((tx) => ensureRun(tx, 'night', world.clock.now()));
   const [bound, free] = [await seedSession(world, { ...place, run_id }), await seedSession(world, place)];

@@ -23,7 +23,14 @@ beforeAll(async () => {
     // Every look at it is later than the one before: nothing happens at the same instant.
     let ticks = 0;
     const clock = { ...systemClock, now: () => systemClock.now() + ticks++, advance: () => undefined };
-    const world: TestStore = { store, deps, home: bench.drover_home, clock, second: async () => store };
+    const world: TestStore = {
+      store,
+      deps,
+      home: bench.drover_home,
+      clock,
+      repo_root: bench.repo,
+      second: async () => store,
+    };
     for (const name of ['ann', 'bob']) {
       const place = { repo_root: bench.repo, working_dir: bench.repo };
       const { id } = await seedSession(world, { name, ...place });

@@ -19,6 +19,7 @@ async function filled(): Promise<{ world: TestStore; bench: Bench; turn: TakenTu
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const row = await seedSession(world, { name: 'worker' });
   const turn = await takeTurn(world, row.id);
   mkdirSync(turn.turn.dir, { recursive: true });

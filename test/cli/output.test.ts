@@ -11,6 +11,7 @@ async function withSession(): Promise<Bench> {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const { id } = await seedSession(world, { name: 'ewe', repo_root: bench.repo, working_dir: bench.repo });
   await takeTurn(world, id);
   return bench;

@@ -14,6 +14,7 @@ test('drover report: of the newest run, of a plan by name or id, of one that goe
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const now = world.clock.now();
   const run_id = await world.store.write((tx) => ensureRun(tx, 'adhoc', now - 60_000));
   await seedSession(world, { run_id, name: 'worker' });
@@ -41,6 +42,7 @@ test('what was slung after the night does not hide it: without a name the newest
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const now = world.clock.now();
   const plan = await storePlan(world.store, PLAN, now - 60_000);
   const run_id = await world.store.write((tx) => ensureRun(tx, 'adhoc', now));
@@ -56,6 +58,7 @@ test('--out: the format is that of the name unless one is given', async () => {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const plan = await storePlan(world.store, PLAN, world.clock.now());
   const read = (name: string) => readFileSync(join(bench.repo, name), 'utf8');
   const said = await bench.run(['report', '--out', 'night.html']);
@@ -77,6 +80,7 @@ test('what cannot be: an unknown run, an unknown format, two formats at once; an
   expect([existsSync(bench.drover_home), existsSync(join(bench.repo, 'x.md'))]).toEqual([false, false]);
   const world = await testStore();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   expect(await code(['report', 'unheard'], 4)).toBe('run_not_found');
   expect(await code(['report'], 4)).toBe('run_not_found');
 }, 30_000);
@@ -85,6 +89,7 @@ test('an answer that cannot be written is an error, told on standard error: neve
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const plan = await storePlan(world.store, PLAN, world.clock.now());
   await movePlan(world.store, { id: plan.id, to: 'cancelled', reason: null, now: world.clock.now() });
   for (const args of [

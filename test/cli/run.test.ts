@@ -8,6 +8,7 @@ test('run list, current, show and complete (O-78)', async () => {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const now = world.clock.now();
   const id = await world.store.write((tx) => ensureRun(tx, 'nightly', now));
   await world.store.write((tx) => ensureRun(tx, 'weekly', now - 60_000));
@@ -44,6 +45,7 @@ test('run create, add and remove; it closes with its last session (O-82)', async
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const code = async (args: string[], exit: number) =>
     (await bench.json<{ error: { code: string } }>(['run', ...args], exit)).error.code;
   const made = await bench.run(['run', 'create', 'cleanup']);
@@ -71,6 +73,7 @@ test('a session starts no empty run, adds nobody and removes nobody, itself incl
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const run = await world.store.write((tx) => ensureRun(tx, 'mine', 1));
   await seedSession(world, { name: 'two' });
   const chief = await seedSession(world, { name: 'chief', role: 'coordinator', run_id: run });

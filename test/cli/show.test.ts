@@ -19,6 +19,7 @@ async function filled() {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   return { world, bench };
 }
 

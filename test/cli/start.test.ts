@@ -45,6 +45,7 @@ async function filled(): Promise<Bench> {
   const world = await testStore();
   const bench = droverBench();
   bench.env.DROVER_HOME = world.home;
+  world.repo_root = bench.repo;
   const { id, name } = await seedSession(world, { name: 'ewe', repo_root: bench.repo, working_dir: bench.repo });
   await seedSession(world, { name: 'lamb', repo_root: bench.repo, parent_id: id });
   await takeTurn(world, id);

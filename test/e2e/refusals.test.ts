@@ -102,7 +102,20 @@ test('a place that is no checkout is refused: missing, no repository, bare, with
   await refused(bench, at('unborn', '--worktree'), [2, 'no_head']);
   await refused(bench, sling('--worktree', '--base', 'no-such-ref', 'x'), [2, 'base_not_found']);
   await refused(bench, sling('--worktree', '--base=--help', 'x'), [2, 'base_not_found']);
+  await refused(bench, sling('--base', 'no-such-ref', 'x'), [2, 'base_not_found']);
+  await refused(bench, sling('--no-worktree', '--base', 'main', 'x'), [2, 'base_without_worktree']);
 }, 30_000);
+
+test('numbers and times that nobody can mean are refused before anything is stored', async () => {
+  const [digits, years] = ['9'.repeat(20), `${'9'.repeat(9)}d`];
+  for (const bad of ['0', '-1', '1.5', 'many', digits]) {
+    await refused(bench, sling('--max-turns', bad, 'x'), [2, 'usage']);
+    for (const listing of [['status'], ['mail', 'list'], ['run', 'list'], ['dispatch', 'list']])
+      await refused(bench, [...listing, '--limit', bad], [2, 'usage']);
+  }
+  for (const bad of ['0', '5 minutes', years, '3651d'])
+    await refused(bench, sling('--timeout', bad, 'x'), [2, 'usage']);
+}, 60_000);
 
 test('names: two alike, reserved ones and those that are no file name are refused (O-74)', async () => {
   const hold = join(bench.home, 'hold-name');

@@ -119,6 +119,35 @@ describe('finding one (E-020, CX-46)', () => {
     await expect(findSession(world.store, 'latest', '/c')).rejects.toMatchObject({ code: 'session_not_found' });
   });
 
+  test('a name is one of this repository; another one that has it is pointed at', async () => {
+    const world = await testStore();
+    const [here, there] = [await seedSession(world, { repo_root: '/a', name: 's1' }), '/b'];
+    await stop(world, here.id);
+    const other = await seedSession(world, { repo_root: there, name: 's1' });
+    expect((await findSession(world.store, 's1', '/a')).id).toBe(here.id);
+    expect((await findSession(world.store, 's1', there)).id).toBe(other.id);
+    expect((await findSession(world.store, 's1', null)).id).toBe(other.id);
+    expect((await findSession(world.store, other.id.slice(6, 16), '/a')).id).toBe(other.id);
+    const error = await findSession(world.store, 's1', '/c').catch((reason) => reason);
+    expect([error.code, error.details.hint]).toEqual(['session_not_found', expect.stringContaining(other.id)]);
+  });
+
+  test('of several that ended under one name the newest is read, and none is changed; a live one is who is meant', async () => {
+    const world = await testStore();
+    const old = await seedSession(world, { name: 's1' });
+    await stop(world, old.id);
+    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(old.id);
+    const young = await seedSession(world, { name: 's1' });
+    await stop(world, young.id);
+    for (const [i, { id }] of [old, young].entries()) await setTime(world, id, 1_000 + i);
+    expect((await findSession(world.store, 's1', null)).id).toBe(young.id);
+    const error = await findSession(world.store, 's1', null, 'only').catch((reason) => reason);
+    expect([error.code, error.message]).toEqual(['session_ambiguous', 's1 is the name of 2 sessions that ended.']);
+    expect(error.details.data.candidates.map(({ id }: { id: string }) => id)).toEqual([young.id, old.id]);
+    const live = await seedSession(world, { name: 's1' });
+    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(live.id);
+  });
+
   test('an unknown one is not found, by its own words', async () => {
     const world = await testStore();
     for (const wanted of ['nobody', 'agent-nobody', '', 'x', "' OR 1=1 --", '%', 'agent']) {

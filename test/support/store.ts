@@ -32,6 +32,8 @@ export interface TestStore {
   home: string;
   /** The machine's clock; `advance` moves its `now()` (not its timers) forward. */
   clock: TestClock;
+  /** Of the sessions that `seedSession` makes: verbs find them by name only from inside of it. */
+  repo_root: string;
   /** A second connection to the same database, as another process would have it. */
   second: () => Promise<Store>;
 }
@@ -65,6 +67,7 @@ export async function testStore(env: Record<string, string> = {}): Promise<TestS
     store,
     home,
     clock,
+    repo_root: '/farm',
     second: open,
     deps: { clock, store, home, env: all, package_dir: PACKAGE_DIR, config_for },
   };
@@ -98,8 +101,8 @@ export async function seedSession(world: TestStore, draft: Partial<NewSession> =
       profile_name: null,
       profile_json: null,
       model: null,
-      repo_root: '/farm',
-      working_dir: '/farm',
+      repo_root: world.repo_root,
+      working_dir: world.repo_root,
       branch: null,
       base_ref: null,
       base_branch: null,

@@ -20,7 +20,7 @@ import { findRun } from '../../store/run.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { startOfDay } from '../../sys/day.ts';
-import { dollarAmount, tokenAmount } from '../amount.ts';
+import { dollarAmount, wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { paint, printJson, safe, table } from '../output.ts';
 import { lookUp } from '../sessions.ts';
@@ -47,7 +47,7 @@ export const verb: Verb = {
     const bounded = (name: string, description: string, act: Act) =>
       named(name, description, act)
         .option('--usd <dollars>', 'dollars, e.g. 2.50', dollarAmount('--usd'))
-        .option('--tokens <n>', 'tokens in and out together', tokenAmount('--tokens'));
+        .option('--tokens <n>', 'tokens in and out together', wholeNumber('--tokens'));
     command
       .command('list', { isDefault: true })
       .description('what is bounded, and how much of it is spent')

@@ -8,6 +8,7 @@ import { type Caller, callerOf } from '../../session/identity.ts';
 import { demandPerson } from '../../session/rights.ts';
 import { listDispatch } from '../../store/dispatch.ts';
 import { systemClock } from '../../sys/clock.ts';
+import { wholeNumber } from '../amount.ts';
 import { announce } from '../announce.ts';
 import type { Context } from '../context.ts';
 import { clip, paint, printJson, table } from '../output.ts';
@@ -38,18 +39,18 @@ export const verb: Verb = {
       .command('list', { isDefault: true })
       .description('requests that wait, in the order of their processing')
       .option('--all', 'those that are through as well')
-      .option('--limit <n>', 'at most this many', '50')
-      .action((options: { all?: boolean; limit: string }) => list(context, options));
+      .option('--limit <n>', 'at most this many', wholeNumber('--limit'), 50)
+      .action((options: { all?: boolean; limit: number }) => list(context, options));
     command
       .command('run')
       .description('process what waits now, in this process; safe beside the supervisor')
-      .option('--limit <n>', 'at most this many', '10')
-      .action((options: { limit: string }) => run(context, options.limit));
+      .option('--limit <n>', 'at most this many', wholeNumber('--limit'), 10)
+      .action((options: { limit: number }) => run(context, options.limit));
     command
       .command('preview')
       .description('who would get what waits; nothing is changed')
-      .option('--limit <n>', 'at most this many', '10')
-      .action((options: { limit: string }) => preview(context, options.limit));
+      .option('--limit <n>', 'at most this many', wholeNumber('--limit'), 10)
+      .action((options: { limit: number }) => preview(context, options.limit));
     examples(command, [
       'drover dispatch add "look at the failing build" --priority high',
       'drover dispatch add @bug.md --to lead-1 --requester phone',
@@ -126,22 +127,14 @@ async function enter(context: Context): Promise<{ deps: Deps; caller: Caller }> 
   return { deps, caller };
 }
 
-function limitOf(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new AppError('usage', 'usage', `--limit wants a whole number above 0, not ${JSON.stringify(text)}.`);
-}
-
-async function list(context: Context, options: { all?: boolean; limit: string }): Promise<void> {
-  const limit = limitOf(options.limit);
+async function list(context: Context, options: { all?: boolean; limit: number }): Promise<void> {
   const store = await context.reader();
-  const requests = store === null ? [] : await listDispatch(store, { all: options.all === true, limit });
+  const requests = store === null ? [] : await listDispatch(store, { all: options.all === true, limit: options.limit });
   if (context.globals.json) return printJson({ requests });
   console.log(renderRequests(requests, systemClock.now()));
 }
 
-async function run(context: Context, wanted: string): Promise<void> {
-  const limit = limitOf(wanted);
+async function run(context: Context, limit: number): Promise<void> {
   const { deps, caller } = await enter(context);
   const outcomes = await runDispatches(deps, { claimed_by: `cli:${newSecret()}`, actor: 'cli', limit });
   if (outcomes.some(({ session_id }) => session_id !== null)) await announce(deps, caller);
@@ -149,8 +142,7 @@ async function run(context: Context, wanted: string): Promise<void> {
   console.log(renderOutcomes(outcomes));
 }
 
-async function preview(context: Context, wanted: string): Promise<void> {
-  const limit = limitOf(wanted);
+async function preview(context: Context, limit: number): Promise<void> {
   const isEmpty = (await context.reader()) === null;
   const previews = isEmpty ? [] : await previewDispatches(await context.deps(), limit);
   if (context.globals.json) return printJson({ previews });

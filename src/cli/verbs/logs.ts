@@ -55,7 +55,7 @@ function turnNumber(text: string): number {
 
 async function run(context: Context, wanted: string, options: Options): Promise<void> {
   const store = await context.reader();
-  const session = await lookUp(context, store, wanted);
+  const session = await lookUp(context, store, wanted, 'newest');
   if (store === null) throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`);
   if (options.tools) return (await import('../tool-log.ts')).printTools(store, session, options, context.globals.json);
   const source = { context, store, session, turn: options.turn ?? null, isFollowing: options.follow === true };

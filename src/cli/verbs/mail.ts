@@ -6,6 +6,7 @@ import { listMail, type MailQuery } from '../../store/mail-list.ts';
 import { findSession } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
+import { wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
 import { renderList, renderMail, sentLine } from '../render-mail.ts';
@@ -23,11 +24,11 @@ interface Listed {
   of?: string;
   unread?: boolean;
   sent?: boolean;
-  limit?: string;
+  limit?: number;
 }
 
 /** Without `--limit`. */
-const LISTED = '200';
+const LISTED = 200;
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -43,7 +44,7 @@ export const verb: Verb = {
       .option('--of <session>', "another session's inbox")
       .option('--unread', 'only what nobody has read yet')
       .option('--sent', 'what was sent instead of what came in')
-      .option('--limit <n>', 'at most this many, the newest', LISTED)
+      .option('--limit <n>', 'at most this many, the newest', wholeNumber('--limit'), LISTED)
       .action((options: Listed) => list(context, options));
     command
       .command('approvals')
@@ -123,9 +124,7 @@ function print(context: Context, rows: MailRow[]): void {
 }
 
 async function list(context: Context, options: Listed): Promise<void> {
-  const limit = Number(options.limit);
-  if (!Number.isInteger(limit) || limit < 1)
-    throw new AppError('usage', 'usage', '--limit wants a whole number above 0.');
+  const { limit = LISTED } = options;
   const store = await context.reader();
   const caller = await readerOf(context, store);
   const whose = options.of === undefined || store === null ? caller : await ownerOf(store, caller, options.of);

@@ -90,7 +90,11 @@ function afterNow(text: string | undefined): number | null {
   const ms = parseDuration(text);
   if (ms > LONGEST_MS) throw tooLong(text);
   if (ms > 0) return systemClock.now() + ms;
-  throw new AppError('usage', 'usage', `Not a duration: ${JSON.stringify(text)}. Use 90s, 45m, 2h, 1d.`);
+  throw new AppError(
+    'usage',
+    'usage',
+    `Not a duration: ${JSON.stringify(text)}. Use 90s, 45m, 2h, 1d, at most a year.`,
+  );
 }
 
 function instant(text: string): number {

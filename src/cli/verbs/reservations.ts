@@ -140,7 +140,8 @@ async function reap(
 
 async function queryOf(context: Context, options: Options, repo_root: string | null): Promise<Lookup> {
   const { thread, path, actor, client, instance, session } = options;
-  const owner = session === undefined ? undefined : (await lookUp(context, await context.reader(), session)).id;
+  const owner =
+    session === undefined ? undefined : (await lookUp(context, await context.reader(), session, 'newest')).id;
   const keys = [path, actor, client, instance, session];
   return {
     ...{ repo_root, thread, path: path === undefined ? undefined : absolute(context, path) },

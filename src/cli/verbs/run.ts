@@ -7,6 +7,7 @@ import { addToRun, removeFromRun } from '../../store/run-members.ts';
 import { listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
+import { wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { age, clip, dollars, paint, printJson, type Style, safe, table } from '../output.ts';
 import { paintState, reason } from '../render-session.ts';
@@ -19,8 +20,8 @@ export const verb: Verb = {
       .command('list', { isDefault: true })
       .description('runs, newest first')
       .option('--active', 'only those that are not over')
-      .option('--limit <n>', 'at most this many', '50')
-      .action((options: { active?: boolean; limit: string }) => list(context, options));
+      .option('--limit <n>', 'at most this many', wholeNumber('--limit'), 50)
+      .action((options: { active?: boolean; limit: number }) => list(context, options));
     command
       .command('current')
       .description('the active run that was started last')
@@ -75,10 +76,8 @@ export const verb: Verb = {
   },
 };
 
-async function list(context: Context, options: { active?: boolean; limit: string }): Promise<void> {
-  const limit = Number(options.limit);
-  if (!Number.isInteger(limit) || limit < 1)
-    throw new AppError('usage', 'usage', `--limit wants a whole number above 0, not ${JSON.stringify(options.limit)}.`);
+async function list(context: Context, options: { active?: boolean; limit: number }): Promise<void> {
+  const { limit } = options;
   const store = await context.reader();
   const runs =
     store === null ? [] : await listRuns(store, { limit, ...(options.active ? { status: 'active' as const } : {}) });

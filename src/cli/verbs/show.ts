@@ -41,7 +41,7 @@ export const verb: Verb = {
 
 async function run(context: Context, wanted: string): Promise<void> {
   const store = await context.reader();
-  const session = await lookUp(context, store, wanted);
+  const session = await lookUp(context, store, wanted, 'newest');
   if (store === null) throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`);
   const facts = await gather(context, store, session);
   if (context.globals.json) printJson(withoutSecrets(facts));

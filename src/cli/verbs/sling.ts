@@ -6,7 +6,7 @@ import type { Allowance } from '../../model/plan.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
 import { sling } from '../../session/sling.ts';
-import { dollarAmount, tokenAmount } from '../amount.ts';
+import { dollarAmount, wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
 import { paint, printJson, safe } from '../output.ts';
@@ -53,7 +53,7 @@ export const verb: Verb = {
       .option('--group <label>', 'group label')
       .option('--wait', 'wait for the end; the exit code is the outcome')
       .option('--follow', 'like --wait, and show the events')
-      .option('--max-turns <n>', 'model turns per process, where the harness can', positive)
+      .option('--max-turns <n>', 'model turns per process, where the harness can', wholeNumber('--max-turns'))
       .option('--timeout <duration>', 'longest time for one turn, e.g. 45m', duration)
       .option(
         '--gate <command>',
@@ -61,7 +61,7 @@ export const verb: Verb = {
         more,
       )
       .option('--budget-usd <dollars>', 'park it when it has spent so much, e.g. 2.50', dollarAmount('--budget-usd'))
-      .option('--budget-tokens <n>', 'park it when it has used so many tokens', tokenAmount('--budget-tokens'))
+      .option('--budget-tokens <n>', 'park it when it has used so many tokens', wholeNumber('--budget-tokens'))
       .action(async (task: string, options: Options) => {
         exitCode.code = await run(context, task, options);
       });
@@ -141,12 +141,6 @@ function more(command: string, before: string[] = []): string[] {
   if (command.trim() === '' || command.includes('\0'))
     throw new AppError('usage', 'usage', '--gate wants a command for /bin/sh.');
   return [...before, command];
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new AppError('usage', 'usage', `--max-turns wants a whole number above 0, not ${JSON.stringify(text)}.`);
 }
 
 function duration(text: string): number {

@@ -1,6 +1,6 @@
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { mainRootOf } from '../../git/common-dir.ts';
-import { AppError } from '../../model/error.ts';
 import type { IncidentRow } from '../../model/incident.ts';
 import type { PoolRow } from '../../model/pool.ts';
 import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
@@ -8,6 +8,7 @@ import type { WorktreeWait } from '../../session/worktree-wait.ts';
 import { listSessions, type SessionFilter } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
+import { wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { HealthDesk } from '../health.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
@@ -19,7 +20,7 @@ import { waitsOf } from '../worktree-waits.ts';
 interface Options {
   all?: boolean;
   watch?: boolean;
-  limit?: string;
+  limit?: number;
 }
 
 const RECENT = 20;
@@ -50,7 +51,7 @@ export const verb: Verb = {
     command
       .option('--all', 'all repositories, and every ended session')
       .option('--watch', 'stay and show every change')
-      .option('--limit <n>', 'at most this many rows')
+      .option('--limit <n>', 'at most this many rows', wholeNumber('--limit'))
       .action((options: Options) => run(context, options));
     examples(command, ['drover status', 'drover status --all --json', 'drover status --watch']);
   },
@@ -75,15 +76,9 @@ async function run(context: Context, options: Options): Promise<void> {
   }
 }
 
-function limitOf(text: string): number {
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit > 0) return limit;
-  throw new AppError('usage', 'usage', `--limit wants a whole number above 0, not ${JSON.stringify(text)}.`);
-}
-
 /** Live sessions and the most recent ended ones; everything with `--all`. */
 async function pick(list: (filter: SessionFilter) => Promise<Shown[]>, options: Options): Promise<Shown[]> {
-  if (options.all || options.limit) return list({ limit: limitOf(options.limit ?? '100000') });
+  if (options.all || options.limit) return list({ limit: options.limit ?? 100_000 });
   const live = await list({ states: LIVE_STATES });
   const recent = await list({ limit: RECENT });
   const ids = new Set(live.map((row) => row.id));
@@ -143,11 +138,11 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     console.log('no sessions here yet; `drover sling "…"` starts one');
     return printReserved(reserved, now);
   }
-  const header = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'].map(
-    (cell) => paint('dim', cell),
-  );
+  const header = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'];
+  const telling = tellingApart(rows, options.all === true);
   const lines = rows.map((row) => [
     paint('bold', clip(row.name, 40)),
+    ...telling.map(({ of }) => clip(of(row), 40)),
     paintState(row.state),
     healthOf(row),
     clip(row.harness, 30),
@@ -158,7 +153,8 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     clip(whyOf(waitOf(row)) || gateText(gatedOf(row), now) || reason(row, now, pools) || row.task, 60),
   ]);
   if (options.watch) console.log('');
-  console.log(table([header, ...lines]));
+  header.splice(1, 0, ...telling.map(({ title }) => title));
+  console.log(table([header.map((cell) => paint('dim', cell)), ...lines]));
   await printReserved(reserved, now);
   const isLive = rows.some((row) => row.ended_at === null);
   if (incidents.length > 0) warn(`open incidents: ${incidents.length}; see \`drover incident\``);
@@ -173,6 +169,18 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     warn(`the watchdog is silent for ${silence}, so nobody knows how they are; see \`drover doctor\``);
   }
 }
+
+/** Names return after an end, and in every repository. */
+function tellingApart(rows: readonly Shown[], isEverywhere: boolean): { title: string; of: (row: Shown) => string }[] {
+  const hasNamesakes = new Set(rows.map(({ name }) => name)).size < rows.length;
+  return [
+    ...(hasNamesakes || isEverywhere ? [{ title: 'ID', of: ({ id }: Shown) => id.slice(0, ID_LENGTH) }] : []),
+    ...(isEverywhere ? [{ title: 'REPOSITORY', of: ({ repo_root }: Shown) => basename(repo_root) }] : []),
+  ];
+}
+
+/** `agent-` and 40 random bits: a prefix that finds it. */
+const ID_LENGTH = 14;
 
 function whyOf(wait: WorktreeWait | null): string {
   return wait === null ? '' : waitText(wait);

@@ -14,7 +14,7 @@ export const verb: Verb = {
       .action(async (wanted: string[], options: { any?: boolean; follow?: boolean }) => {
         const store = await context.reader();
         const rows = [];
-        for (const word of wanted) rows.push(await lookUp(context, store, word));
+        for (const word of wanted) rows.push(await lookUp(context, store, word, 'newest'));
         if (store === null) throw new AppError('not_found', 'session_not_found', 'Nothing was ever slung here.');
         exitCode.code = await follow(context, store, rows, {
           any: options.any === true,
