@@ -24,3 +24,8 @@ export const exitCode: ExitSink = { code: 0 };
 export function examples(command: Command, lines: readonly string[]): void {
   command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`);
 }
+
+/** Appends the verb's own exit codes to its help; those of every verb are in the README. */
+export function exitCodes(command: Command, text: string): void {
+  command.addHelpText('after', `\nExit codes: ${text}`);
+}

@@ -29,23 +29,32 @@ async function main(argv: string[]): Promise<number> {
   const { steps, values } = await partFor(place, prompt, turn, name);
 
   const out = new Output();
-  const isTold = place !== null && 'text' in place;
+  const isTold = isOfPrompt(options) && scriptIn(prompt.text) !== null;
   const native_session_id = options.resume ?? `${isTold ? TOLD : ''}${crypto.randomUUID()}`;
   out.event({ type: 'session', native_session_id, model: MODEL, version: manifest.version });
   return playTurn(steps, new Stage(out, prompt.text.length), { values, max_turns: options.max_turns });
 }
 
-/** The id of a conversation that was given its script in words begins with it. */
+/** The id of a conversation whose prompt said what to play begins with it. */
 const TOLD = 'told-';
 
 /**
  * Where the script is. A conversation remembers what it was told: a later turn, whose prompt is the news alone, asks
  * drover for the task, as any agent may.
  */
-async function placeFor({ script, resume }: Options, prompt: string): Promise<ScriptPlace | null> {
-  const variable = process.env.DROVER_REHEARSAL_SCRIPT ?? null;
-  const isLater = resume?.startsWith(TOLD) === true && script === null && !variable && scriptIn(prompt) === null;
-  return scriptPlace({ option: script, variable, prompt: isLater ? await ownTask() : prompt });
+async function placeFor(options: Options, prompt: string): Promise<ScriptPlace | null> {
+  const { script, resume } = options;
+  const isLater = resume?.startsWith(TOLD) === true && isOfPrompt(options) && scriptIn(prompt) === null;
+  return scriptPlace({ option: script, variable: scriptVariable(), prompt: isLater ? await ownTask() : prompt });
+}
+
+/** Nobody outside of the conversation says what to play. */
+function isOfPrompt({ script }: Options): boolean {
+  return script === null && !scriptVariable();
+}
+
+function scriptVariable(): string | null {
+  return process.env.DROVER_REHEARSAL_SCRIPT ?? null;
 }
 
 /** What to play, and the values of the holes in it. */

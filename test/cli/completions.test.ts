@@ -8,6 +8,7 @@ import { tempDir } from '../support/temp.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 const scripts = new Map<string, string>();
+const helps = new Map<string, string>();
 /** Every long option and every command of a verb, as its help tells them. */
 const told: { words: Set<string>; options: Set<string> } = { words: new Set(Object.keys(VERBS)), options: new Set() };
 
@@ -16,6 +17,7 @@ beforeAll(async () => {
   for (const shell of SHELLS) scripts.set(shell, (await bench.run(['completions', shell])).stdout);
   for (const verb of Object.keys(VERBS)) {
     const help = (await bench.run([verb, '--help'])).stdout;
+    helps.set(verb, help);
     collect(help);
     const commands = help.split('\nCommands:\n')[1]?.split('\n\n')[0] ?? '';
     for (const [, sub = ''] of commands.matchAll(/^ {2}([a-z]+)\b/gm)) {
@@ -29,6 +31,12 @@ beforeAll(async () => {
 function collect(help: string): void {
   for (const [, option = ''] of help.matchAll(/^ {2}(?:-\w, )?--([a-z-]+)/gm)) told.options.add(option);
 }
+
+test('the help of every verb has examples, and the exit codes of its own', () => {
+  const lacking = (part: RegExp) => [...helps].filter(([, help]) => !part.test(help)).map(([verb]) => verb);
+  expect(lacking(/\nExamples:\n {2}\S/)).toEqual([]);
+  expect(lacking(/\bexit codes?\b[^:]*: 0/i)).toEqual([]);
+});
 
 describe.each(SHELLS)('the %s script', (shell) => {
   test('names every verb, command and long option (O-88)', () => {

@@ -12,7 +12,7 @@ test('who waits for a session that asked something gets 75, and 0 once it was an
   expect(mails).toHaveLength(1);
   expect((await bench.run(['mail', 'reply', mails[0]?.id ?? '', '--body', 'left'])).code).toBe(0);
   expect((await bench.run(['wait', 'asks'])).code).toBe(0);
-  expect(await bench.session('asks')).toMatchObject({ state: 'completed', turn: 2 });
+  expect(await bench.session('asks')).toMatchObject({ state: 'completed', turn: 2, result_text: 'Thank you.' });
 }, 30_000);
 
 test('a persistent session at rest is over for a waiter; new mail makes it busy again', async () => {

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { mailText } from '../mail-text.ts';
 import { printJson } from '../output.ts';
 import { askText } from '../report-text.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 
 interface Options {
   options?: string[];
@@ -26,6 +26,7 @@ export const verb: Verb = {
       'drover ask "Which port?" --options 8080 9090',
       'drover ask --to parent "Is the schema final?"',
     ]);
+    exitCodes(command, '0 asked, 2 usage, or who calls is no session, 3 refused, 4 no such recipient.');
   },
 };
 

@@ -5,7 +5,7 @@ import { LIVE_STATES } from '../../model/session.ts';
 import { listSessions } from '../../store/session.ts';
 import { type CommandSpec, SHELLS, type Shell, type Value } from '../completion-spec.ts';
 import type { Context } from '../context.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 
 const RECENT = 30;
 
@@ -24,6 +24,7 @@ export const verb: Verb = {
       'drover completions zsh > ~/.zsh/completions/_drover   # a directory of $fpath',
       'drover completions fish > ~/.config/fish/completions/drover.fish',
     ]);
+    exitCodes(command, '0 printed, 2 no such shell.');
   },
 };
 

@@ -6,7 +6,7 @@ import type { Context } from '../context.ts';
 import { mailText } from '../mail-text.ts';
 import { printJson } from '../output.ts';
 import { doneText } from '../report-text.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -17,6 +17,7 @@ export const verb: Verb = {
       'drover done --summary "the flaky test waits for the port now; committed"',
       'drover done --summary - <report.md',
     ]);
+    exitCodes(command, '0 reported, 2 usage, or who calls is no session, 3 its turn is over.');
   },
 };
 

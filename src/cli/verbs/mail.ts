@@ -10,7 +10,7 @@ import { wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
 import { renderList, renderMail, sentLine } from '../render-mail.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 
 interface Written {
   subject?: string;
@@ -68,6 +68,10 @@ export const verb: Verb = {
       'drover mail reply mail-x7k2 --body "yes, go on"',
       'drover mail approvals',
     ]);
+    exitCodes(
+      command,
+      '0 ok, 2 usage, 3 refused (an ended recipient, mail of others), 4 no such session, group or mail.',
+    );
   },
   plain: ([command = 'list', ...more], context) => {
     if (more.length > 0) return null;

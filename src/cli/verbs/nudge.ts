@@ -6,7 +6,7 @@ import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
 import { readText } from '../read-text.ts';
 import { lookUp } from '../sessions.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 export const verb: Verb = {
@@ -23,6 +23,7 @@ export const verb: Verb = {
       'drover nudge build-1 "the tests live in spec/"',
       'drover nudge build-1 --interrupt "stop, wrong branch"',
     ]);
+    exitCodes(command, '0 stored, 2 usage, 3 refused: it has ended or is held, 4 no such session.');
   },
 };
 

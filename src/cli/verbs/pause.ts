@@ -5,7 +5,7 @@ import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson } from '../output.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 export const verb: Verb = {
@@ -16,6 +16,7 @@ export const verb: Verb = {
       .option('--reason <text>', 'kept with the session', 'operator')
       .action((wanted: string[], options: { all?: boolean; reason: string }) => run(context, wanted, options));
     examples(command, ['drover pause build-1 --reason "waiting for the schema"', 'drover pause --all']);
+    exitCodes(command, '0 held, 2 usage, 3 refused: it has ended, 4 no such session.');
   },
 };
 

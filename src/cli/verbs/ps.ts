@@ -52,7 +52,7 @@ export const verb: Verb = {
     examples(command, ['drover ps', 'drover ps --json']);
     command.addHelpText(
       'after',
-      '\nEvery repository of this home. It only looks; exit code 0, also when nothing runs.',
+      '\nEvery repository of this home. It only looks.\n\nExit codes: 0, also when nothing runs.',
     );
   },
 };

@@ -5,7 +5,7 @@ import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { targets } from '../control.ts';
 import { printJson } from '../output.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 export const verb: Verb = {
@@ -15,6 +15,7 @@ export const verb: Verb = {
       .option('--text <text>', 'what to tell the new session')
       .action((wanted: string[], options: { text?: string }) => run(context, wanted, options.text));
     examples(command, ['drover recover build-1', 'drover recover latest --text "the flaky test was fixed meanwhile"']);
+    exitCodes(command, '0 slung, 2 usage, 3 refused: it lives, or cannot be taken over, 4 no such session.');
   },
 };
 

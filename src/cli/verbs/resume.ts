@@ -9,7 +9,7 @@ import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson, safe } from '../output.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 interface Options {
@@ -35,6 +35,7 @@ export const verb: Verb = {
       'drover resume --all',
       'drover resume build-2 --force',
     ]);
+    exitCodes(command, '0 goes on, 2 usage, 3 refused (see below), 4 no such session.');
     command.addHelpText(
       'after',
       '\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { agentApiSchema } from '../../model/reservation-schema.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -12,6 +12,7 @@ export const verb: Verb = {
       else console.log(JSON.stringify(schemas, null, 2));
     });
     examples(command, ['drover schema', 'drover schema | jq .AgentReservationOutput']);
+    exitCodes(command, '0 printed.');
     command.addHelpText(
       'after',
       '\nJSON Schema of what the reservation verbs answer, by name. Under --json their answers also have schema_version and ok.',

@@ -11,7 +11,7 @@ import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
 import { paint, printJson, safe } from '../output.ts';
 import { readText } from '../read-text.ts';
-import { examples, exitCode, type Verb } from '../verb.ts';
+import { examples, exitCode, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 interface Options {
@@ -72,6 +72,10 @@ export const verb: Verb = {
       "drover sling --worktree --gate 'npm test' --gate 'npm run lint' @task.md",
       'git diff | drover sling - --role reviewer --name review-1',
     ]);
+    exitCodes(
+      command,
+      '0 stored, 2 usage (nothing is stored), 3 refused, 69 its harness is not installed. With --wait or --follow the outcome:\n0 completed or at rest, 1 failed, stopped or died, 75 parked or waiting for an answer.',
+    );
   },
 };
 

@@ -14,7 +14,7 @@ import { HealthDesk } from '../health.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
 import { gateText, paintState, reason, waitText } from '../render-session.ts';
 import { printReserved, reservedFiles } from '../reserved-files.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { waitsOf } from '../worktree-waits.ts';
 
 interface Options {
@@ -54,6 +54,7 @@ export const verb: Verb = {
       .option('--limit <n>', 'at most this many rows', wholeNumber('--limit'))
       .action((options: Options) => run(context, options));
     examples(command, ['drover status', 'drover status --all --json', 'drover status --watch']);
+    exitCodes(command, '0 ok, also when there is nothing to show, 2 usage.');
   },
   plain: (words, context) => (words.length === 0 ? run(context, {}) : null),
 };

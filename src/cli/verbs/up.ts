@@ -3,7 +3,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import { ring } from '../../supervisor/ensure.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
-import { examples, type Verb } from '../verb.ts';
+import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
 interface Options {
@@ -25,6 +25,7 @@ export const verb: Verb = {
         else console.log(`supervisor ${answer.pid ?? '?'} is up, ${answer.running ?? 0} turns in flight`);
       });
     examples(command, ['drover up', 'drover up --foreground']);
+    exitCodes(command, '0 it is up, 69 it could not be started or does not answer.');
   },
 };
 

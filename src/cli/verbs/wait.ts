@@ -3,7 +3,7 @@ import { AppError } from '../../model/error.ts';
 import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
 import { lookUp } from '../sessions.ts';
-import { examples, exitCode, type Verb } from '../verb.ts';
+import { examples, exitCode, exitCodes, type Verb } from '../verb.ts';
 
 export const verb: Verb = {
   configure(command: Command, context: Context) {
@@ -22,9 +22,9 @@ export const verb: Verb = {
         });
       });
     examples(command, ['drover wait latest', 'drover wait build-1 build-2 --any', 'drover wait nightly && echo done']);
-    command.addHelpText(
-      'after',
-      '\nExit codes: 0 completed or at rest, 1 failed, stopped or died, 75 parked or waiting for an answer.',
+    exitCodes(
+      command,
+      '0 completed or at rest, 1 failed, stopped or died, 2 usage, 4 no such session, 75 parked or waiting for an answer,\n130 interrupted: the session goes on.',
     );
   },
 };
