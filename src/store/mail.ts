@@ -162,6 +162,9 @@ export async function markOperatorRead(store: Store, ids: readonly string[], now
 export const PROMPT_ORDER = `CASE type WHEN 'task' THEN 0 ELSE 1 END,
   CASE priority WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2 ELSE 3 END, seq`;
 
+const WAITING = `SELECT seq, octet_length(body) + octet_length(subject) + coalesce(octet_length(payload_json), 0) AS size
+  FROM mail WHERE to_id = :session_id AND read_at IS NULL AND delivered_turn IS NULL`;
+
 const BATCH_BYTES = 512 * 1024;
 
 export interface Claimed {
@@ -174,12 +177,10 @@ export interface Claimed {
  * of the oldest notifications. What does not fit waits for the next turn.
  */
 export function claimInput(tx: Tx, session_id: string, turn: number): Claimed {
-  const waiting = tx.all<{ seq: number; size: number }>(
-    `SELECT seq, octet_length(body) + octet_length(subject) + coalesce(octet_length(payload_json), 0) AS size FROM mail
-     WHERE to_id = :session_id AND read_at IS NULL AND delivered_turn IS NULL
-     ORDER BY ${PROMPT_ORDER}`,
-    { session_id },
-  );
+  // Mostly it is one, and sorting one costs as much as all the rest.
+  const found = tx.all<{ seq: number; size: number }>(WAITING, { session_id });
+  const waiting =
+    found.length > 1 ? tx.all<(typeof found)[number]>(`${WAITING} ORDER BY ${PROMPT_ORDER}`, { session_id }) : found;
   const mails: MailRow[] = [];
   for (const { seq } of fitting(waiting)) {
     const row = tx.get<MailRow>(

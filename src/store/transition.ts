@@ -71,17 +71,10 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
   const before = tx.get<{ state: SessionState }>('SELECT state FROM sessions WHERE id = :id', { id: input.session_id });
   if (before === null) return { ok: false, reason: 'not_found', prev: null };
   const set: Params = { ...cleared(rule.to, input), ...(input.set as Params | undefined) };
-  const columns = Object.keys(set).map((column) => `${column} = :set_${column}`);
-  const fence = rule.fenced ? ' AND turn = :fence' : '';
-  const held = rule.to === 'queued' ? ` AND ${NOT_HELD}` : '';
   const params: Params = { id: input.session_id, to: rule.to, now: input.now };
   for (const [column, value] of Object.entries(set)) params[`set_${column}`] = value;
   if (rule.fenced) params.fence = input.fence ?? -1;
-  const row = tx.get<SessionRow>(
-    `UPDATE sessions SET state = :to, updated_at = :now${columns.map((column) => `, ${column}`).join('')}
-     WHERE id = :id AND state IN (${sqlList(legalFrom(input.event))})${fence}${held} RETURNING *`,
-    params,
-  );
+  const row = tx.get<SessionRow>(updateOf(input.event, Object.keys(set)), params);
   if (row === null) return { ok: false, reason: 'illegal_transition', prev: before.state };
   tx.run(
     `INSERT INTO state_log (session_id, from_state, to_state, event, actor, reason, turn, at)
@@ -98,6 +91,23 @@ export function transition(tx: Tx, input: TransitionInput): Transition {
     },
   );
   return { ok: true, prev: before.state, row };
+}
+
+const updates = new Map<string, string>();
+
+/** The UPDATE for an event that sets these columns beside the state. */
+function updateOf(event: SessionEvent, columns: string[]): string {
+  const key = `${event} ${columns}`;
+  let sql = updates.get(key);
+  if (sql === undefined) {
+    const rule = SESSION_EVENTS[event];
+    const fence = rule.fenced ? ' AND turn = :fence' : '';
+    const held = rule.to === 'queued' ? ` AND ${NOT_HELD}` : '';
+    sql = `UPDATE sessions SET state = :to, updated_at = :now${columns.map((column) => `, ${column} = :set_${column}`).join('')}
+     WHERE id = :id AND state IN (${sqlList(legalFrom(event))})${fence}${held} RETURNING *`;
+    updates.set(key, sql);
+  }
+  return sql;
 }
 
 /** Whatever would bring it back (a person, mail, time, its pool): not while an open incident holds it (CX-27). */
