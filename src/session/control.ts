@@ -6,7 +6,7 @@ import { type Ended, type Nudged, nudgeSession, pauseSession, resumeSession, sto
 import type { MailDraft } from '../store/mail.ts';
 import { insertSession } from '../store/new-session.ts';
 import { startOfDay } from '../sys/day.ts';
-import { readTextIfExists } from '../sys/read-text.ts';
+import { readPage } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
@@ -164,7 +164,7 @@ export async function nudge(
 
 /** One of our own texts; missing means a broken installation, which is a bug. */
 export function template(deps: Pick<Deps, 'package_dir'>, name: string): string {
-  const text = readTextIfExists(`${deps.package_dir}/templates/${name}.md`);
+  const text = readPage(`${deps.package_dir}/templates/${name}.md`);
   if (text === null) throw new Error(`the template ${name}.md is missing from ${deps.package_dir}`);
   return text;
 }

@@ -65,7 +65,8 @@ function packageManagerOf(deps: Deps, dir: string) {
 /** A file that cannot be read is the project's business; the next source is asked (E-049). */
 function textAt(path: string): string | null {
   try {
-    return readTextIfExists(path);
+    // Asked first: most projects have none of these, and an error costs more than a look.
+    return fileExists(path) ? readTextIfExists(path) : null;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return null;

@@ -3,7 +3,7 @@ import { NAME } from '../model/id.ts';
 import type { Role } from '../model/role.ts';
 import { parseRolePage } from '../model/role-page.ts';
 import { listFiles } from '../sys/directory.ts';
-import { readTextIfExists } from '../sys/read-text.ts';
+import { readPage } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 
 /**
@@ -14,7 +14,7 @@ export function loadRole(deps: Pick<Deps, 'package_dir' | 'env'>, name: string):
   const dirs = roleDirs(deps);
   if (NAME.test(name)) {
     for (const dir of dirs) {
-      const text = readTextIfExists(`${dir}/${name}.md`);
+      const text = readPage(`${dir}/${name}.md`);
       if (text !== null) return roleOf(name, text);
     }
   }

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { AppError } from '../model/error.ts';
 import { errnoOf, systemError } from './errno.ts';
 
@@ -25,4 +25,24 @@ export function readTextIfExists(path: string, max_bytes = MAX_TEXT_BYTES): stri
   } finally {
     if (fd !== null) closeSync(fd);
   }
+}
+
+/** A file that was changed this recently may be changed again within the same tick of its clock. */
+const FRESH_MS = 2_000;
+
+const pages = new Map<string, { stamp: string; text: string }>();
+
+/**
+ * As `readTextIfExists`, for the few pages that every start of a turn asks for: read anew when the file was changed, and
+ * otherwise only looked at.
+ */
+export function readPage(path: string): string | null {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return null;
+  const stamp = `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
+  const known = pages.get(path);
+  if (known?.stamp === stamp) return known.text;
+  const text = readTextIfExists(path);
+  if (text !== null && Date.now() - stat.mtimeMs > FRESH_MS) pages.set(path, { stamp, text });
+  return text;
 }

@@ -33,7 +33,8 @@ export function openOwn(path: string, how: 'append' | 'replace'): number {
     rmSync(path, { recursive: true, force: true });
     return openSync(path, flags | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   }
-  if (how === 'replace') ftruncateSync(fd);
+  // Not when there is nothing to cut off: what was cut off and written again, the kernel sends to the disk at once.
+  if (how === 'replace' && fstatSync(fd).size > 0) ftruncateSync(fd);
   return fd;
 }
 
