@@ -1,6 +1,8 @@
 /** Where everything of one DROVER_HOME lives (ARCHITECTURE §2). Pure path arithmetic. */
 export const homePaths = {
   database: (home: string) => `${home}/drover.db`,
+  /** SQLite's write-ahead log: where a commit is first. */
+  databaseLog: (home: string) => `${home}/drover.db-wal`,
   gate: (home: string) => `${home}/run/write.lock`,
   run: (home: string) => `${home}/run`,
   lock: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.lock`,

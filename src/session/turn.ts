@@ -15,9 +15,9 @@ import { getSession } from '../store/session.ts';
 import { abortTurn } from '../store/settle.ts';
 import { type Claim, claimedInput, claimTurn, recordLaunch, refreshToken } from '../store/turn.ts';
 import { startOfDay } from '../sys/day.ts';
-import { makeAhead, privateDir, writePrivate } from '../sys/files.ts';
+import { makeAhead, privateDir, syncFile, writePrivate } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
-import { type LaunchedTurn, launchTurn, prepareTurn } from '../sys/launch.ts';
+import { holdTurn, type LaunchedTurn, launchTurn, prepareTurn, type TurnLaunch } from '../sys/launch.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 import { composePrompt } from './brief.ts';
 import { template } from './control.ts';
@@ -51,7 +51,7 @@ export async function startTurn(deps: Deps, session_id: string, lease_fence: num
   const config = await deps.config_for(row.repo_root);
   const token = newSecret();
   const dir_of = (turn: number) => homePaths.turn(deps.home, session_id, turn);
-  // Beside the claim, which waits for the disk. Empty, it says nothing, whether or not the turn is claimed.
+  // Beside the claim. Empty, it says nothing, whether or not the turn is claimed.
   const made = makeAhead(dir_of(row.turn + 1));
   const now = deps.clock.now();
   const claim = await claimTurn(deps.store, {
@@ -64,9 +64,23 @@ export async function startTurn(deps: Deps, session_id: string, lease_fence: num
     now,
     day: startOfDay(now),
   });
-  const start = claim === null ? NOT_NOW : await launchClaimed(deps, claim, token);
+  const start = claim === null ? NOT_NOW : await launchClaimed(deps, claim, token, onDisk(deps.home));
   await made;
   return start;
+}
+
+/**
+ * Resolves once what was written until now survives a power cut. Rejects with `unavailable` / `store_io`: then nothing
+ * may run, and the claim is found by whoever looks for turns that were never started.
+ */
+async function onDisk(home: string): Promise<void> {
+  try {
+    await syncFile(homePaths.databaseLog(home));
+  } catch (error) {
+    throw new AppError('unavailable', 'store_io', `The disk did not take what was written: ${error}`, {
+      hint: 'Check the disk; nothing was started.',
+    });
+  }
 }
 
 /** Starts a turn that was claimed but whose process was never started (a crash in between). Same turn, same mail. */
@@ -74,15 +88,15 @@ export async function relaunchTurn(deps: Deps, session: SessionRow, turn: TurnRo
   const token = newSecret();
   await refreshToken(deps.store, session.id, hashToken(token));
   const input = await claimedInput(deps.store, session.id, turn.turn);
-  return launchClaimed(deps, { session, turn, ...input }, token);
+  return launchClaimed(deps, { session, turn, ...input }, token, Promise.resolve());
 }
 
-async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<Start> {
+async function launchClaimed(deps: Deps, claim: Claim, token: string, durable: Promise<void>): Promise<Start> {
   let launched: Launched;
   try {
-    launched = await launch(deps, claim, token);
+    launched = await launch(deps, claim, token, durable);
   } catch (error) {
-    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+    if (!(error instanceof AppError) || error.kind === 'bug' || error.code === 'store_io') throw error;
     await abortTurn(deps.store, {
       session_id: claim.session.id,
       turn: claim.turn.turn,
@@ -102,7 +116,7 @@ async function launchClaimed(deps: Deps, claim: Claim, token: string): Promise<S
  * From here on there is a process, which the turn directory names as well: a busy store must not disown it, nor a full
  * disk that has no room for what people may want to read.
  */
-async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId, command: string): Promise<void> {
+async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId, command: () => string): Promise<void> {
   try {
     await recordLaunch(deps.store, {
       session_id: session.id,
@@ -111,20 +125,41 @@ async function record(deps: Deps, { session, turn }: Claim, identity: ProcessId,
       pid_start_time: identity.start_time,
       boot_id: identity.boot_id,
     });
-    writePrivate(turnFiles(turn.dir).command, command);
+    writePrivate(turnFiles(turn.dir).command, command());
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;
   }
 }
 
 interface Launched extends LaunchedTurn {
-  /** Text of `command.json`. */
-  command: string;
+  /** Makes the text of `command.json`. */
+  command: () => string;
   /** Another turn is likely: the session stays when its work is done, or has had one after another before. */
   goes_on: boolean;
 }
 
-async function launch(deps: Deps, claim: Claim, token: string): Promise<Launched> {
+/** All that a start does is done while the claim goes to the disk, but for the word that lets the harness run. */
+async function launch(deps: Deps, claim: Claim, token: string, durable: Promise<void>): Promise<Launched> {
+  // Awaited below; what goes wrong before that is told first.
+  durable.catch(() => undefined);
+  const { wanted, command, goes_on } = await prepared(deps, claim, token);
+  const held = holdTurn(wanted);
+  try {
+    await durable;
+    // Killed while it waited, it has run nothing.
+    const launched = held.run() ?? launchTurn(wanted);
+    return { ...launched, command, goes_on };
+  } finally {
+    held.drop();
+  }
+}
+
+interface Prepared extends Pick<Launched, 'command' | 'goes_on'> {
+  wanted: TurnLaunch;
+}
+
+/** Writes what the process will find in the turn's directory. */
+async function prepared(deps: Deps, claim: Claim, token: string): Promise<Prepared> {
   const { session, turn } = claim;
   const config = await deps.config_for(session.repo_root);
   const harness = findHarness(session.harness, config.harness_runners);
@@ -142,17 +177,12 @@ async function launch(deps: Deps, claim: Claim, token: string): Promise<Launched
   const env = turnEnvironment(deps, { session, turn, harness, role, token, added: command.env });
   const stdin_path = command.stdin === prompt ? files.prompt : `${turn.dir}/stdin`;
   if (command.stdin !== prompt) writePrivate(stdin_path, command.stdin);
-  const launched = launchTurn({
-    dir: turn.dir,
-    program: command.program,
-    args: command.args,
-    cwd: session.working_dir,
-    env,
-    stdin_path,
-    marker: turn.marker,
-  });
-  const goes_on = role.is_persistent || turn.turn > 1;
-  return { ...launched, command: commandRecord(command, session, env), goes_on };
+  const { program, args } = command;
+  return {
+    wanted: { dir: turn.dir, program, args, cwd: session.working_dir, env, stdin_path, marker: turn.marker },
+    command: () => commandRecord(command, session, env),
+    goes_on: role.is_persistent || turn.turn > 1,
+  };
 }
 
 /** What was started, for people and for replays: names of variables, never their values. */

@@ -6,7 +6,6 @@ import { SCHEMA, userVersion } from './version.ts';
 
 export interface OpenOptions extends StoreOptions {
   path: string;
-  /** `full` for everything that is acknowledged to anybody, `normal` for ingest (ARCHITECTURE §2 Durability). */
   durability: 'full' | 'normal';
   /** How long SQLite itself may block the thread. The supervisor passes 50. */
   busy_timeout_ms?: number;

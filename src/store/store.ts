@@ -80,6 +80,8 @@ export interface StoreOptions {
   gate: Gate;
   /** How long a write waits for its turn before it gives up with `store_busy`. Default 5,000. */
   wait_ms?: number;
+  /** `full` for everything that is acknowledged to anybody, `normal` for ingest (ARCHITECTURE §2 Durability). */
+  durability?: 'full' | 'normal';
 }
 
 /** One connection. Every write is one immediate transaction behind the gate; nothing awaits inside it. */
@@ -100,6 +102,26 @@ export class Store {
    * Throws `store_busy` (75), `disk_full`, `store_readonly`, `store_corrupt` (69).
    */
   async write<T>(work: (tx: Tx) => T): Promise<T> {
+    return this.#behindGate(() => this.#immediate(work));
+  }
+
+  /**
+   * As `write`, but without waiting for the disk: everybody sees it, and a power cut may still take it back. Until the
+   * caller has synced the log of the database (`syncFile`), nothing may be done, nor said to anybody, that a power cut
+   * would not take back as well. (The next `write` of anybody syncs it, too.)
+   */
+  async writeAhead<T>(work: (tx: Tx) => T): Promise<T> {
+    return this.#behindGate(() => {
+      this.#db.run('PRAGMA synchronous = NORMAL');
+      try {
+        return this.#immediate(work);
+      } finally {
+        if (this.#options.durability === 'full') this.#db.run('PRAGMA synchronous = FULL');
+      }
+    });
+  }
+
+  async #behindGate<T>(act: () => T): Promise<T> {
     const { clock, gate } = this.#options;
     const start = clock.monotonic();
     // One write after the other would keep the gate closed for everybody who looks at it only now and then.
@@ -108,7 +130,7 @@ export class Store {
       const leave = gate.tryEnter();
       if (leave !== null) {
         try {
-          return this.#immediate(work);
+          return act();
         } catch (error) {
           if (!isBusy(error)) throw storeError(error);
         } finally {

@@ -33,43 +33,46 @@ export interface Claim extends Claimed {
 /**
  * Takes the next turn of a queued or idle session: state, fence, turn row and its mail in one transaction (I2, I3, I4).
  * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, its pool is shut, its plan rests,
- * every slot is taken, a budget of it is spent, or the lease is lost.
+ * every slot is taken, a budget of it is spent, or the lease is lost. The disk need not have it yet (`Store.writeAhead`):
+ * whoever lets the turn's process run syncs the log first.
  */
 export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim | null> {
-  return store.write((tx) => {
-    const before = readSession(tx, input.session_id);
-    if (before === null || (before.state !== 'queued' && before.state !== 'idle')) return null;
-    if (before.next_turn_at !== null && before.next_turn_at > input.now) return null;
-    if (isHeldByPlan(tx, before) || startOf(tx, before, input.now) !== 'go') return null;
-    if (!hasInput(tx, before.id) || !holdsLease(tx, input.lease_fence)) return null;
-    if (openTurn(tx, before.id) || inFlight(tx) >= input.max_in_flight) return null;
-    if (firstSpent(tx, before, input.day ?? 0) !== null) return null;
-    const number = before.turn + 1;
-    const moved = transition(tx, {
-      session_id: before.id,
-      event: before.state === 'queued' ? 'claim_first' : 'claim_next',
-      actor: 'supervisor',
-      now: input.now,
-      set: { turn: number, next_turn_at: null, token_hash: input.token_hash },
-    });
-    if (!moved.ok) return null;
-    const turn = insertTurn(tx, before, {
-      turn: number,
-      marker: input.marker,
-      dir: input.dir_of(number),
-      started_at: input.now,
-    });
-    if (turn === null) return null;
-    const claimed = claimInput(tx, before.id, number);
-    appendEvent(tx, {
-      session_id: before.id,
-      turn: number,
-      type: 'turn_start',
-      data: { mails: claimed.mails.map((mail) => mail.id) },
-      at: input.now,
-    });
-    return { session: moved.row, turn, ...claimed };
+  return store.writeAhead((tx) => claimIn(tx, input));
+}
+
+function claimIn(tx: Tx, input: ClaimInput): Claim | null {
+  const before = readSession(tx, input.session_id);
+  if (before === null || (before.state !== 'queued' && before.state !== 'idle')) return null;
+  if (before.next_turn_at !== null && before.next_turn_at > input.now) return null;
+  if (isHeldByPlan(tx, before) || startOf(tx, before, input.now) !== 'go') return null;
+  if (!hasInput(tx, before.id) || !holdsLease(tx, input.lease_fence)) return null;
+  if (openTurn(tx, before.id) || inFlight(tx) >= input.max_in_flight) return null;
+  if (firstSpent(tx, before, input.day ?? 0) !== null) return null;
+  const number = before.turn + 1;
+  const moved = transition(tx, {
+    session_id: before.id,
+    event: before.state === 'queued' ? 'claim_first' : 'claim_next',
+    actor: 'supervisor',
+    now: input.now,
+    set: { turn: number, next_turn_at: null, token_hash: input.token_hash },
   });
+  if (!moved.ok) return null;
+  const turn = insertTurn(tx, before, {
+    turn: number,
+    marker: input.marker,
+    dir: input.dir_of(number),
+    started_at: input.now,
+  });
+  if (turn === null) return null;
+  const claimed = claimInput(tx, before.id, number);
+  appendEvent(tx, {
+    session_id: before.id,
+    turn: number,
+    type: 'turn_start',
+    data: { mails: claimed.mails.map((mail) => mail.id) },
+    at: input.now,
+  });
+  return { session: moved.row, turn, ...claimed };
 }
 
 function isHeldByPlan(tx: Tx, { id, turn }: SessionRow): boolean {
@@ -83,10 +86,13 @@ function insertTurn(
   row: Pick<TurnRow, 'turn' | 'marker' | 'dir' | 'started_at'>,
 ): TurnRow | null {
   const { id, native_session_id: native } = session;
-  const before = tx.get<{ thread_json: string | null }>(
-    'SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1',
-    { id, native },
-  );
+  const before =
+    native === null
+      ? null
+      : tx.get<{ thread_json: string | null }>(
+          'SELECT thread_json FROM turns WHERE session_id = :id AND native_session_after = :native ORDER BY turn DESC LIMIT 1',
+          { id, native },
+        );
   tx.run(
     `INSERT INTO turns (session_id, turn, marker, dir, started_at, native_session_before, thread_json, allowed_ms)
      VALUES (:id, :turn, :marker, :dir, :started_at, :native, :thread, :allowed_ms)`,

@@ -385,7 +385,7 @@ export class SupervisorLoop {
 
   async #adopt(open: OpenTurn): Promise<void> {
     const { session, turn: row } = open;
-    if (wasNeverStarted(row) && isInFlight(session.state) && row.end_cause === null) {
+    if (isInFlight(session.state) && row.end_cause === null && (await wasNeverStarted(this.#deps.clock, row))) {
       this.#options.log(`${session.name} turn ${row.turn}: claimed but never started, starting it`);
       const start = await relaunchTurn(this.#deps, session, row);
       if (start.started !== null) await this.#follow(start.started);

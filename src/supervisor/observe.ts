@@ -1,3 +1,4 @@
+import type { Clock } from '../model/clock.ts';
 import type { TurnRow } from '../model/turn.ts';
 import type { Deps } from '../session/deps.ts';
 import { launcherOf } from '../session/end.ts';
@@ -70,8 +71,24 @@ function logBytes(dir: string): number {
   return fileSize(stdout) + fileSize(stderr);
 }
 
-/** A claim whose launcher never ran: no identity, no output, and nobody holds the turn's lock (race-free, by flock). */
-export function wasNeverStarted(row: TurnRow): boolean {
-  const isSilent = fileSize(turnFiles(row.dir).stdout) === 0 && readExit(row.dir) === null;
-  return isSilent && launcherOf(row) === null && !liveHeld(row.dir);
+/** How long a launcher is waited for that has heard nothing from its starter, and will not any more. */
+const ORPHAN_LOOKS = 50;
+const ORPHAN_MS = 20;
+
+/**
+ * A claim whose harness never ran: no identity, no output, and nobody holds the turn's lock (race-free, by flock). A
+ * launcher whose starter died before it was told to go on holds the lock as well, for the moment it takes to notice.
+ */
+export async function wasNeverStarted(clock: Clock, row: TurnRow): Promise<boolean> {
+  for (let looks = 1; ; looks++) {
+    // Asked first: of what had ended by then, every record stands.
+    const isHeld = liveHeld(row.dir);
+    if (!isSilent(row) || launcherOf(row) !== null) return false;
+    if (!isHeld || looks === ORPHAN_LOOKS) return !isHeld;
+    await clock.sleep(ORPHAN_MS);
+  }
+}
+
+function isSilent({ dir }: TurnRow): boolean {
+  return fileSize(turnFiles(dir).stdout) === 0 && readExit(dir) === null;
 }

@@ -69,7 +69,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const self = ownIdentity();
   const lease_fence = await takeLease(store, `${self.pid}:${self.start_time}:${self.boot_id}`, clock.now());
   // The lease was just written, so both files exist; while we hold the database nobody else removes its log.
-  const files = [homePaths.database(home), `${homePaths.database(home)}-wal`];
+  const files = [homePaths.database(home), homePaths.databaseLog(home)];
   const numbers = files.map(fileNumber);
   const config = cachedConfig(options);
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: config.for };

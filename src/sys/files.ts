@@ -2,6 +2,7 @@ import {
   chmodSync,
   closeSync,
   fchmodSync,
+  fdatasync,
   fstatSync,
   fsyncSync,
   mkdirSync,
@@ -54,6 +55,20 @@ function syncDirectory(path: string): void {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Resolves once the content of a file is on the disk; this thread goes on meanwhile. Errors: see `systemError`. */
+export async function syncFile(path: string): Promise<void> {
+  let fd: number | null = null;
+  try {
+    const file = openSync(path, 'r');
+    fd = file;
+    await new Promise<void>((resolve, reject) => fdatasync(file, (error) => (error ? reject(error) : resolve())));
+  } catch (error) {
+    throw systemError(error, `sync ${path}`);
+  } finally {
+    if (fd !== null) closeSync(fd);
   }
 }
 

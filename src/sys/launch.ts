@@ -1,12 +1,12 @@
-import { closeSync, constants, lstatSync, openSync, promises, rmSync, writeSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, promises, rmSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { AppError } from '../model/error.ts';
 import { MARKER_VARIABLE } from '../model/marker.ts';
 import { makeGroup, removeGroup } from './cgroup.ts';
 import { checkWorkingDirectory, errnoOf, systemError } from './errno.ts';
 import { writePrivate } from './files.ts';
-import { flockNow } from './flock.ts';
-import { identityOf, type ProcessId } from './identity.ts';
+import { flockNow, unlockAndClose } from './flock.ts';
+import { bootId, identityOf, type ProcessId } from './identity.ts';
 import { openOwn, openRegular } from './regular-file.ts';
 import { recordGroup, turnFiles } from './turn-files.ts';
 import { findProgram } from './which.ts';
@@ -32,10 +32,20 @@ export interface LaunchedTurn {
   exited: Promise<void>;
 }
 
+/** A launcher that waits for its word. It ends with us, without having run anything, when we end before. */
+export interface HeldTurn {
+  /** Lets it run the harness; once. Null: it was killed meanwhile, and nothing has run (or `run` or `drop` was called). */
+  run(): LaunchedTurn | null;
+  /** It ends without having run anything, and the turn can be started anew at once. Does nothing after `run`. */
+  drop(): void;
+}
+
 const LAUNCHER = resolve(import.meta.dir, 'launcher.sh');
 const PROBE_RETRIES = 25;
 /** More than `exit.json` can have. */
 const END_BYTES = 64;
+/** Descriptor 4 of the launcher; any line is the word. */
+const GO = 4;
 
 /**
  * Starts one turn in a session of its own (E-052). Its output goes straight into the turn's files, so it outlives us;
@@ -47,6 +57,17 @@ const END_BYTES = 64;
  * `too_many_processes`.
  */
 export function launchTurn(turn: TurnLaunch): LaunchedTurn {
+  const launched = holdTurn(turn).run();
+  if (launched === null)
+    throw new AppError('failed', 'launcher_killed', `the launcher of ${turn.dir} was killed at once`);
+  return launched;
+}
+
+/**
+ * All of `launchTurn` but its last step: the launcher's shell gets ready beside what we do next, and the harness is a
+ * word away. The file at `stdin_path` may be filled until then. Throws what `launchTurn` throws.
+ */
+export function holdTurn(turn: TurnLaunch): HeldTurn {
   const program = findProgram(turn.program, turn.cwd, turn.env);
   checkWorkingDirectory(turn.cwd);
   const files = turnFiles(turn.dir);
@@ -56,36 +77,72 @@ export function launchTurn(turn: TurnLaunch): LaunchedTurn {
     opened.push(fd);
     return fd;
   };
+  let live: number | null = null;
   try {
     const stdout = keep(openOwn(files.stdout, 'append'));
     // Opened once more for the lock: a descriptor of its own stays open when the harness sends its output elsewhere.
-    const live = keep(openRegular(files.stdout));
+    live = openRegular(files.stdout);
     takeLive(live, turn.dir);
     const stdin = keep(turn.stdin_path === null ? openSync('/dev/null', 'r') : openRegular(turn.stdin_path));
     const stderr = keep(openOwn(files.stderr, 'append'));
     clearRecord(files.pid);
     reserveEnd(files.exit);
     group = makeGroup(turn.env.DROVER_HOME ?? '', turn.marker);
-    const child = Bun.spawn(['/bin/sh', LAUNCHER, resolve(turn.dir), '--', program, ...turn.args], {
+    const child = Bun.spawn(['/bin/sh', LAUNCHER, resolve(turn.dir), bootId(), '--', program, ...turn.args], {
       cwd: turn.cwd,
       env: { ...turn.env, [MARKER_VARIABLE]: turn.marker },
-      stdio: [stdin, stdout, stderr, live],
+      stdio: [stdin, stdout, stderr, live, 'pipe'],
       detached: true,
       // It is born in there: nothing it starts is ever outside.
       ...(group === null ? {} : { cgroup: group }),
     });
     child.unref();
-    // Even a child that is already dead keeps its pid until the event loop collects it, so this always finds it.
-    const identity = identityOf(child.pid);
-    if (identity === null) throw new AppError('bug', 'child_vanished', `no start time for pid ${child.pid}`);
-    recordFor(identity, files.pid);
-    if (group !== null) recordGroup(turn.dir, group);
-    return { identity, exited: child.exited.then(() => leave(group)) };
+    return heldTurn(turn, child, { live, group });
   } catch (error) {
+    if (live !== null) unlockAndClose(live);
     leave(group);
     throw systemError(error, `start ${program}`);
   } finally {
     for (const fd of opened) closeSync(fd);
+  }
+}
+
+function heldTurn(turn: TurnLaunch, child: Bun.Subprocess, own: { live: number; group: string | null }): HeldTurn {
+  const { live, group } = own;
+  const word = child.stdio[GO];
+  if (typeof word !== 'number') throw new AppError('bug', 'launcher_deaf', 'there is no way to speak to the launcher');
+  const exited = child.exited.then(() => leave(group));
+  let isOver = false;
+  const drop = () => {
+    if (isOver) return null;
+    isOver = true;
+    closeSync(word);
+    // The launcher has it, too, until it has noticed.
+    unlockAndClose(live);
+    return null;
+  };
+  const run = () => {
+    if (isOver || !tell(word)) return drop();
+    isOver = true;
+    closeSync(word);
+    closeSync(live);
+    // It could still be told, so it has not been collected: even when it is dead by now, this finds it.
+    const identity = identityOf(child.pid);
+    if (identity === null) throw new AppError('bug', 'child_vanished', `no start time for pid ${child.pid}`);
+    if (group !== null) recordGroup(turn.dir, group);
+    return { identity, exited };
+  };
+  return { run, drop };
+}
+
+/** False when nobody is there any more to hear it. */
+function tell(word: number): boolean {
+  try {
+    writeSync(word, 'go\n');
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EPIPE' || errnoOf(error) === 'ECONNRESET') return false;
+    throw systemError(error, 'speak to the launcher');
   }
 }
 
@@ -118,7 +175,7 @@ function takeLive(fd: number, dir: string): void {
 }
 
 /**
- * The launcher takes a record that it finds for its own, so an older one must not stand here; nor a pipe or a link, put
+ * The launcher writes its record behind what it finds, so an older one must not stand here; nor a pipe or a link, put
  * here by a process of an earlier turn, which would stop whoever writes or lead elsewhere.
  */
 function clearRecord(path: string): void {
@@ -132,20 +189,4 @@ function clearRecord(path: string): void {
  */
 function reserveEnd(path: string): void {
   writePrivate(path, ' '.repeat(END_BYTES));
-}
-
-/**
- * Writes the launcher's record while its shell starts, byte for byte what it would write itself a quarter of a
- * millisecond later. Not a word about a failure: whoever finds the file empty, as after our death, writes it.
- */
-function recordFor({ pid, start_time, boot_id }: ProcessId, path: string): void {
-  let fd: number | null = null;
-  try {
-    fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOFOLLOW, 0o600);
-    writeSync(fd, `${JSON.stringify({ pid, start_time, boot_id })}\n`);
-  } catch (error) {
-    if (errnoOf(error) === '') throw error;
-  } finally {
-    if (fd !== null) closeSync(fd);
-  }
 }

@@ -1,22 +1,27 @@
 #!/bin/sh
-# launcher.sh DIR -- PROGRAM ARG...
+# launcher.sh DIR BOOT -- PROGRAM ARG...
 # Runs one turn and outlives it by a moment: DIR/pid.json says who we are, DIR/exit.json how the program ended.
 # Descriptor 3 is DIR/stdout.jsonl, locked; the program inherits it, so the lock lives as long as either of us.
-dir=$1
-shift 2
+# Descriptor 4 tells us to go on. Our starter may die, or think better of it: then it ends without a word, and so do we.
+dir=$1 boot=$2
+shift 3
 
 # A trap, not '': ignored signals would be inherited. The program dies of a group signal, we stay to record it.
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 
-# Whoever started us has usually written it already; reading here takes a system call per byte.
 # start time = field 22 of stat; the command name, field 2, is "(sh)" without blanks
 identify() {
-  read -r boot </proc/sys/kernel/random/boot_id && read -r stat <"/proc/$$/stat" || return
   # shellcheck disable=SC2086 # split into fields on purpose
   set -- $stat
-  printf '{"pid":%s,"start_time":"%s","boot_id":"%s"}\n' "$$" "${22}" "$boot" >"$dir/pid.json"
+  start=${22}
 }
-[ -s "$dir/pid.json" ] || identify || exit 125
+read -r stat <"/proc/$$/stat" && identify || exit 125
+# Made while nobody waits, empty. Appended to, because cutting it off once more would make it wait for the disk.
+: >>"$dir/pid.json" || exit 125
+
+read -r _ <&4 || exit 0
+exec 4<&-
+printf '{"pid":%s,"start_time":"%s","boot_id":"%s"}\n' "$$" "$start" "$boot" >>"$dir/pid.json" || exit 125
 
 "$@"
 code=$?

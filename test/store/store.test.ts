@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import { openStore } from '../../src/store/open.ts';
 import { getSession } from '../../src/store/session.ts';
+import type { Tx } from '../../src/store/store.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
 import { seedSession, type TestStore, testStore } from '../support/store.ts';
@@ -86,4 +87,27 @@ test('close lets go of the database, its files and its log (O-18)', async () => 
   expect(held()).toBe(0);
   expect(existsSync(`${path}-wal`)).toBe(false);
   expect(() => store.dataVersion()).toThrow();
+});
+
+test('a write ahead of the disk leaves the connection as durable as it was, also when it fails', async () => {
+  const world = await testStore();
+  const gate = { tryEnter: () => () => undefined };
+  for (const [durability, usual] of [
+    ['full', 2],
+    ['normal', 1],
+  ] as const) {
+    const store = await openStore({ path: homePaths.database(world.home), durability, clock: systemClock, gate });
+    const level = (tx: Tx) => tx.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous;
+    expect([await store.read(level), await store.writeAhead(level), await store.read(level)]).toEqual([
+      usual,
+      1,
+      usual,
+    ]);
+    const failing = store.writeAhead(() => {
+      throw new Error('second thoughts');
+    });
+    await expect(failing).rejects.toThrow('second thoughts');
+    expect(await store.read(level)).toBe(usual);
+    store.close();
+  }
 });

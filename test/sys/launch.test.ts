@@ -14,7 +14,7 @@ import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import { removeGroup } from '../../src/sys/cgroup.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
+import { bootId, identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
 import { type LaunchedTurn, launchTurn, prepareTurn, type TurnLaunch } from '../../src/sys/launch.ts';
 import { killTree } from '../../src/sys/tree.ts';
 import { liveHeld, readExit, readPid, turnFiles } from '../../src/sys/turn-files.ts';
@@ -41,6 +41,12 @@ const childrenOf = (pid: number) =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .split(' ')
     .flatMap((child) => identityOf(Number(child) || -1) ?? []);
+/** A launcher that was told to go on before it began. */
+function told(command: string[], cwd = '/') {
+  const word = join(tempDir(), 'word');
+  writeFileSync(word, 'go\n');
+  return Bun.spawnSync(['/bin/sh', '-c', 'exec 4<"$0"; exec "$@"', word, ...command], { cwd });
+}
 const stdout = (dir: string) => readFileSync(turnFiles(dir).stdout, 'utf8');
 const stderr = (dir: string) => readFileSync(turnFiles(dir).stderr, 'utf8');
 
@@ -219,7 +225,7 @@ test('launch: descriptors that run out are a typed error, and none is lost', asy
 test('launch: nothing runs when the launcher cannot record who it is (O-54)', () => {
   const dir = tempDir();
   symlinkSync('/dev/full', turnFiles(dir).pid);
-  const run = Bun.spawnSync(['/bin/sh', LAUNCHER, dir, '--', '/bin/echo', 'ran']);
+  const run = told(['/bin/sh', LAUNCHER, dir, 'boot', '--', '/bin/echo', 'ran']);
   expect([run.exitCode, run.stdout.toString()]).toEqual([125, '']);
   expect(run.stderr.toString()).not.toBe('');
   expect(readExit(dir)).toBeNull();
@@ -237,12 +243,15 @@ test('launch: who the launcher is stands whole in its file before the harness be
   }
 });
 
-test('launch: a launcher whose starter died before writing the record writes the same one itself', async () => {
+test('launch: a launcher whose starter died the moment it was told writes who it is itself', async () => {
   for (const before of [null, '']) {
     const dir = tempDir();
     const { pid: path } = turnFiles(dir);
     if (before !== null) writeFileSync(path, before);
-    const child = Bun.spawn(['/bin/sh', LAUNCHER, dir, '--', '/bin/sleep', '60'], {
+    const word = join(tempDir(), 'word');
+    writeFileSync(word, 'go\n');
+    const launcher = ['/bin/sh', LAUNCHER, dir, bootId(), '--', '/bin/sleep', '60'];
+    const child = Bun.spawn(['/bin/sh', '-c', 'exec 4<"$0"; exec "$@"', word, ...launcher], {
       stdio: ['ignore', 'ignore', 'ignore'],
     });
     const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
@@ -289,7 +298,7 @@ test('launch: a directory prepared for a turn that may come says nothing, and it
   await prepareTurn(dir);
   expect(readdirSync(dir).sort()).toEqual(['pid.json', 'prompt.md', 'stderr.log', 'stdout.jsonl']);
   expect(statSync(dir).mode & 0o777).toBe(0o700);
-  expect(readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o777)).toEqual([0o600, 0o600, 0o600, 0o600]);
+  expect(readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o777)).toEqual(Array(4).fill(0o600));
   expect([liveHeld(dir), readPid(dir), readExit(dir), stdout(dir)]).toEqual([false, null, null, '']);
   const { turn } = sh('echo out; exit 3', { dir });
   await turn.exited;
@@ -370,7 +379,7 @@ test('launch: recording the end needs no process but the launcher, which nobody 
   const { turn } = sh('exit 9', { dir, env: { PATH: '/nowhere' }, program: '/bin/sh' });
   await turn.exited;
   expect(readExit(dir)).toMatchObject({ code: 9 });
-  const trace = Bun.spawnSync(['sh', '-x', LAUNCHER, dir, '--', '/bin/true']);
+  const trace = told(['sh', '-x', LAUNCHER, dir, 'boot', '--', '/bin/true']);
   const commands = trace.stderr
     .toString()
     .split('\n')
@@ -384,7 +393,10 @@ test('launch: works under the other common shells too', async () => {
     ['busybox', 'sh'],
   ].filter(([name = '']) => Bun.which(name))) {
     const dir = tempDir();
-    const run = Bun.spawnSync([...shell, LAUNCHER, dir, '--', '/bin/sh', '-c', 'kill -TERM $$'], { cwd: dir });
+    const run = told([...shell, LAUNCHER, dir, 'boot', '--', '/bin/sh', '-c', 'kill -TERM $$'], dir);
     expect([run.exitCode, readExit(dir)?.signal, readPid(dir) !== null]).toEqual([0, 'SIGTERM', true]);
+    // Nobody there to tell it anything.
+    const alone = Bun.spawnSync([...shell, LAUNCHER, dir, 'boot', '--', '/bin/echo', 'ran'], { cwd: dir });
+    expect([alone.exitCode, alone.stdout.toString()]).toEqual([0, '']);
   }
 });
