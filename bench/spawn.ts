@@ -1,10 +1,12 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { homePaths } from '../src/model/home.ts';
 import { sling } from '../src/session/sling.ts';
 import { startTurn } from '../src/session/turn.ts';
 import { getSession } from '../src/store/session.ts';
 import { takeLease } from '../src/store/turn.ts';
 import { ring } from '../src/supervisor/ensure.ts';
+import { makeSpares } from '../src/sys/spare.ts';
 import { aboveFloor, type Figure, information, timesFloor } from './support/figure.ts';
 import { interleave, median, percentile, until, wallMs } from './support/measure.ts';
 import type { Scale } from './support/scale.ts';
@@ -67,6 +69,7 @@ async function turns(rounds: number): Promise<Figure[]> {
   const stamps = join(world.dir, 'stamps');
   const fence = await takeLease(world.store, 'bench', Date.now());
   const calls: number[] = [];
+  let spares = Promise.resolve();
   const samples = await interleave(rounds, {
     bare: () => bare(world, stamps),
     product: async () => {
@@ -75,10 +78,13 @@ async function turns(rounds: number): Promise<Figure[]> {
       const { started } = await startTurn(world.deps, id, fence);
       calls.push(wallMs() - start);
       if (started === null) throw new Error('the turn was not started');
+      // As the supervisor does at its next look.
+      spares = makeSpares(homePaths.spares(world.home));
       await started.exited;
       return (await stampAfter(stamps, start)) - start;
     },
   });
+  await spares;
   await world.close();
   const floor = median(samples.bare);
   return [

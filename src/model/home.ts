@@ -15,6 +15,8 @@ export const homePaths = {
   merges: (home: string) => `${home}/merge`,
   /** An empty directory for sessions that drover starts for itself: nothing of a repository is loaded there. */
   desk: (home: string, role: 'triage' | 'patrol') => `${home}/${role}`,
+  /** Directories that become those of the next new sessions. */
+  spares: (home: string) => `${home}/run/spare`,
   session: (home: string, id: string) => `${home}/sessions/${id}`,
   turn: (home: string, id: string, turn: number) => `${home}/sessions/${id}/turns/${turn}`,
 };

@@ -18,6 +18,7 @@ import { startOfDay } from '../sys/day.ts';
 import { makeAhead, privateDir, syncFile, writePrivate } from '../sys/files.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { holdTurn, type LaunchedTurn, launchTurn, prepareTurn, type TurnLaunch } from '../sys/launch.ts';
+import { takeSpare } from '../sys/spare.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 import { composePrompt } from './brief.ts';
 import { template } from './control.ts';
@@ -51,8 +52,9 @@ export async function startTurn(deps: Deps, session_id: string, lease_fence: num
   const config = await deps.config_for(row.repo_root);
   const token = newSecret();
   const dir_of = (turn: number) => homePaths.turn(deps.home, session_id, turn);
-  // Beside the claim. Empty, it says nothing, whether or not the turn is claimed.
-  const made = makeAhead(dir_of(row.turn + 1));
+  // Empty, it says nothing, whether or not the turn is claimed.
+  const isMade = row.turn === 0 && takeSpare(homePaths.spares(deps.home), homePaths.session(deps.home, session_id));
+  const made = isMade ? null : makeAhead(dir_of(row.turn + 1));
   const now = deps.clock.now();
   const claim = await claimTurn(deps.store, {
     session_id,

@@ -13,6 +13,7 @@ import { ownIdentity } from '../sys/identity.ts';
 import { acquirePidLock } from '../sys/lock.ts';
 import { onSignal } from '../sys/signals.ts';
 import { type Doorbell, listen } from '../sys/socket.ts';
+import { makeSpares } from '../sys/spare.ts';
 import { WatchdogKeeper } from './keep-watchdog.ts';
 import { SupervisorLoop } from './loop.ts';
 
@@ -74,6 +75,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const config = cachedConfig(options);
   const deps: Deps = { clock, store, home, env, package_dir: options.package_dir, config_for: config.for };
   const watchdog = new WatchdogKeeper(deps, log);
+  let spares = Promise.resolve();
   const loop: SupervisorLoop = new SupervisorLoop({
     deps,
     ingest_store,
@@ -83,6 +85,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
       const isOurs = is_owner() && files.every((file, i) => fileNumber(file) === numbers[i]);
       if (isOurs) doorbell.tend();
       if (isOurs) watchdog.tend();
+      if (isOurs) spares = makeSpares(homePaths.spares(home));
       return isOurs;
     },
     log,
@@ -102,6 +105,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   } finally {
     signals.close();
     doorbell.close();
+    await spares;
     ingest_store.close();
     store.close();
     gate.close();

@@ -156,11 +156,12 @@ function leave(group: string | null): void {
  * They say nothing, and their creation is most of what a start waits for on a busy disk. `launchTurn` needs none of it.
  */
 export async function prepareTurn(dir: string): Promise<void> {
-  const { prompt, stdout, stderr, pid } = turnFiles(dir);
+  const { prompt, stdout, stderr, pid, exit } = turnFiles(dir);
   try {
     // Not its parents: a session that was removed meanwhile stays removed.
     await promises.mkdir(dir, { mode: 0o700 });
-    for (const path of [prompt, stdout, stderr, pid]) await promises.writeFile(path, '', { flag: 'wx', mode: 0o600 });
+    for (const path of [prompt, stdout, stderr, pid, exit])
+      await promises.writeFile(path, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if (errnoOf(error) === '') throw error;
   }

@@ -9,6 +9,7 @@ import { getTurn, takeLease } from '../../src/store/turn.ts';
 import { wasNeverStarted } from '../../src/supervisor/observe.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { holdTurn } from '../../src/sys/launch.ts';
+import { makeSpares } from '../../src/sys/spare.ts';
 import { killTree } from '../../src/sys/tree.ts';
 import { turnProcesses } from '../../src/sys/turn-files.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
@@ -66,6 +67,16 @@ test('start: nothing runs before the claim is on the disk; what the disk did not
   expect(readFileSync(ran, 'utf8')).toContain('mend the fence');
   expect(readFileSync(ran, 'utf8').match(/^ran$/gm)).toHaveLength(1);
   expect(await wasNeverStarted(systemClock, turn)).toBe(false);
+});
+
+test('start: a spare directory becomes that of a new session, and its first turn runs in it', async () => {
+  const { deps, home, fence, session, ran } = await world();
+  mkdirSync(join(home, 'sessions'));
+  await makeSpares(homePaths.spares(home));
+  const { started } = keep(await startTurn(deps, session.id, fence));
+  await started?.exited;
+  expect(readFileSync(ran, 'utf8')).toContain('mend the fence');
+  expect(existsSync(join(homePaths.spares(home), '1'))).toBe(false);
 });
 
 test('start: a claim whose launcher still waits for a starter that is gone was never started', async () => {

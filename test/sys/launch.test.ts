@@ -296,9 +296,9 @@ test('launch: a directory prepared for a turn that may come says nothing, and it
   const session = tempDir();
   const dir = join(session, '2');
   await prepareTurn(dir);
-  expect(readdirSync(dir).sort()).toEqual(['pid.json', 'prompt.md', 'stderr.log', 'stdout.jsonl']);
+  expect(readdirSync(dir).sort()).toEqual(['exit.json', 'pid.json', 'prompt.md', 'stderr.log', 'stdout.jsonl']);
   expect(statSync(dir).mode & 0o777).toBe(0o700);
-  expect(readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o777)).toEqual(Array(4).fill(0o600));
+  expect(readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o777)).toEqual(Array(5).fill(0o600));
   expect([liveHeld(dir), readPid(dir), readExit(dir), stdout(dir)]).toEqual([false, null, null, '']);
   const { turn } = sh('echo out; exit 3', { dir });
   await turn.exited;
