@@ -44,7 +44,7 @@ const LAUNCHER = resolve(import.meta.dir, 'launcher.sh');
 const PROBE_RETRIES = 25;
 /** More than `exit.json` can have. */
 const END_BYTES = 64;
-/** Descriptor 4 of the launcher; any line is the word. */
+/** Descriptor 4 of the launcher. */
 const GO = 4;
 
 /**
@@ -97,7 +97,10 @@ export function holdTurn(turn: TurnLaunch): HeldTurn {
       ...(group === null ? {} : { cgroup: group }),
     });
     child.unref();
-    return heldTurn(turn, child, { live, group });
+    // Even a child that is already dead keeps its pid until the event loop collects it, so this always finds it.
+    const identity = identityOf(child.pid);
+    if (identity === null) throw new AppError('bug', 'child_vanished', `no start time for pid ${child.pid}`);
+    return heldTurn(turn, child, { live, group, identity });
   } catch (error) {
     if (live !== null) unlockAndClose(live);
     leave(group);
@@ -107,8 +110,13 @@ export function holdTurn(turn: TurnLaunch): HeldTurn {
   }
 }
 
-function heldTurn(turn: TurnLaunch, child: Bun.Subprocess, own: { live: number; group: string | null }): HeldTurn {
-  const { live, group } = own;
+interface Own {
+  live: number;
+  group: string | null;
+  identity: ProcessId;
+}
+
+function heldTurn({ dir }: TurnLaunch, child: Bun.Subprocess, { live, group, identity }: Own): HeldTurn {
   const word = child.stdio[GO];
   if (typeof word !== 'number') throw new AppError('bug', 'launcher_deaf', 'there is no way to speak to the launcher');
   const exited = child.exited.then(() => leave(group));
@@ -122,23 +130,20 @@ function heldTurn(turn: TurnLaunch, child: Bun.Subprocess, own: { live: number; 
     return null;
   };
   const run = () => {
-    if (isOver || !tell(word)) return drop();
+    if (isOver || !tell(word, identity.start_time)) return drop();
     isOver = true;
     closeSync(word);
     closeSync(live);
-    // It could still be told, so it has not been collected: even when it is dead by now, this finds it.
-    const identity = identityOf(child.pid);
-    if (identity === null) throw new AppError('bug', 'child_vanished', `no start time for pid ${child.pid}`);
-    if (group !== null) recordGroup(turn.dir, group);
+    if (group !== null) recordGroup(dir, group);
     return { identity, exited };
   };
   return { run, drop };
 }
 
 /** False when nobody is there any more to hear it. */
-function tell(word: number): boolean {
+function tell(word: number, start_time: string): boolean {
   try {
-    writeSync(word, 'go\n');
+    writeSync(word, `${start_time}\n`);
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EPIPE' || errnoOf(error) === 'ECONNRESET') return false;

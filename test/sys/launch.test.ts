@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'bun:test';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -9,6 +10,7 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
@@ -44,7 +46,7 @@ const childrenOf = (pid: number) =>
 /** A launcher that was told to go on before it began. */
 function told(command: string[], cwd = '/') {
   const word = join(tempDir(), 'word');
-  writeFileSync(word, 'go\n');
+  writeFileSync(word, '1234\n');
   return Bun.spawnSync(['/bin/sh', '-c', 'exec 4<"$0"; exec "$@"', word, ...command], { cwd });
 }
 const stdout = (dir: string) => readFileSync(turnFiles(dir).stdout, 'utf8');
@@ -248,14 +250,14 @@ test('launch: a launcher whose starter died the moment it was told writes who it
     const dir = tempDir();
     const { pid: path } = turnFiles(dir);
     if (before !== null) writeFileSync(path, before);
-    const word = join(tempDir(), 'word');
-    writeFileSync(word, 'go\n');
-    const launcher = ['/bin/sh', LAUNCHER, dir, bootId(), '--', '/bin/sleep', '60'];
-    const child = Bun.spawn(['/bin/sh', '-c', 'exec 4<"$0"; exec "$@"', word, ...launcher], {
-      stdio: ['ignore', 'ignore', 'ignore'],
+    const child = Bun.spawn(['/bin/sh', LAUNCHER, dir, bootId(), '--', '/bin/sleep', '60'], {
+      stdio: ['ignore', 'ignore', 'ignore', null, 'pipe'],
     });
-    const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
     const { pid, start_time, boot_id } = identityOf(child.pid) ?? {};
+    const word = Number(child.stdio[4]);
+    writeSync(word, `${start_time}\n`);
+    closeSync(word);
+    const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
     expect(text).toBe(`${JSON.stringify({ pid, start_time, boot_id })}\n`);
     await until('the harness', () => childrenOf(child.pid).length === 1);
     for (const id of childrenOf(child.pid)) signal(id, 'SIGKILL');
