@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isGone, type ProcessId, signal } from '../../src/sys/identity.ts';
+import { bootId, identityOf, isGone, type ProcessId, signal } from '../../src/sys/identity.ts';
 import { holdTurn, launchTurn, type TurnLaunch } from '../../src/sys/launch.ts';
 import { treeOf } from '../../src/sys/tree.ts';
 import { liveHeld, readExit, readPid, turnFiles } from '../../src/sys/turn-files.ts';
@@ -10,6 +10,11 @@ import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
 
 const PATH = '/usr/bin:/bin';
+const LAUNCHER = resolve(import.meta.dir, '../../src/sys/launcher.sh');
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .flatMap((child) => identityOf(Number(child) || -1) ?? []);
 const stdout = (dir: string) => readFileSync(turnFiles(dir).stdout, 'utf8');
 const stderr = (dir: string) => readFileSync(turnFiles(dir).stderr, 'utf8');
 
@@ -82,4 +87,24 @@ test('launch: the harness has the sign of life, and nothing of what its launcher
   const args = ['-c', 'for fd in 3 4 5; do [ -e /proc/$$/fd/$fd ] && echo $fd; done'];
   await launchTurn({ dir, program: 'sh', args, cwd: dir, env: { PATH }, stdin_path: null, marker: dir }).exited;
   expect(stdout(dir)).toBe('3\n');
+});
+
+test('launch: a launcher whose starter died the moment it was told writes who it is itself', async () => {
+  for (const before of [null, '']) {
+    const dir = tempDir();
+    const { pid: path } = turnFiles(dir);
+    if (before !== null) writeFileSync(path, before);
+    const child = Bun.spawn(['/bin/sh', LAUNCHER, dir, bootId(), '--', '/bin/sleep', '60'], {
+      stdio: ['ignore', 'ignore', 'ignore', null, 'pipe'],
+    });
+    const { pid, start_time, boot_id } = identityOf(child.pid) ?? {};
+    const word = Number(child.stdio[4]);
+    writeSync(word, `${start_time}\n`);
+    closeSync(word);
+    const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
+    expect(text).toBe(`${JSON.stringify({ pid, start_time, boot_id })}\n`);
+    await until('the harness', () => childrenOf(child.pid).length === 1);
+    for (const id of childrenOf(child.pid)) signal(id, 'SIGKILL');
+    await child.exited;
+  }
 });

@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from 'bun:test';
 import {
-  closeSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -10,13 +9,12 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import { removeGroup } from '../../src/sys/cgroup.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { bootId, identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
+import { identityOf, isGone, liveness, processStat, signal } from '../../src/sys/identity.ts';
 import { type LaunchedTurn, launchTurn, prepareTurn, type TurnLaunch } from '../../src/sys/launch.ts';
 import { killTree } from '../../src/sys/tree.ts';
 import { liveHeld, readExit, readPid, turnFiles } from '../../src/sys/turn-files.ts';
@@ -39,10 +37,6 @@ function launch(part: Partial<TurnLaunch>): { turn: LaunchedTurn; dir: string; m
 }
 
 const sh = (script: string, part: Partial<TurnLaunch> = {}) => launch({ args: ['-c', script], ...part });
-const childrenOf = (pid: number) =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .split(' ')
-    .flatMap((child) => identityOf(Number(child) || -1) ?? []);
 /** A launcher that was told to go on before it began. */
 function told(command: string[], cwd = '/') {
   const word = join(tempDir(), 'word');
@@ -242,26 +236,6 @@ test('launch: who the launcher is stands whole in its file before the harness be
     const { pid, start_time, boot_id } = turn.identity;
     const whole = `${JSON.stringify({ pid, start_time, boot_id })}\n`;
     expect([stdout(dir), readFileSync(turnFiles(dir).pid, 'utf8')]).toEqual([whole, whole]);
-  }
-});
-
-test('launch: a launcher whose starter died the moment it was told writes who it is itself', async () => {
-  for (const before of [null, '']) {
-    const dir = tempDir();
-    const { pid: path } = turnFiles(dir);
-    if (before !== null) writeFileSync(path, before);
-    const child = Bun.spawn(['/bin/sh', LAUNCHER, dir, bootId(), '--', '/bin/sleep', '60'], {
-      stdio: ['ignore', 'ignore', 'ignore', null, 'pipe'],
-    });
-    const { pid, start_time, boot_id } = identityOf(child.pid) ?? {};
-    const word = Number(child.stdio[4]);
-    writeSync(word, `${start_time}\n`);
-    closeSync(word);
-    const text = await until('the record', () => (existsSync(path) && readFileSync(path, 'utf8')) || null);
-    expect(text).toBe(`${JSON.stringify({ pid, start_time, boot_id })}\n`);
-    await until('the harness', () => childrenOf(child.pid).length === 1);
-    for (const id of childrenOf(child.pid)) signal(id, 'SIGKILL');
-    await child.exited;
   }
 });
 
