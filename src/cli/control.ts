@@ -22,5 +22,9 @@ export async function targets(
 
 /** What happened to one session, for people. */
 export function outcomeLine(row: SessionRow, ended: Ended): string {
-  return `${row.name}: ${ended.changed ? `${ended.prev} → ${ended.row.state}` : `already ${ended.prev}`}`;
+  const told = `${row.name}: ${ended.changed ? `${ended.prev} → ${ended.row.state}` : `already ${ended.prev}`}`;
+  if (ended.taken_up == null) return told;
+  const { step_id, plan_name, is_reopened } = ended.taken_up;
+  const plan = is_reopened ? `the plan ${plan_name}, which had failed, is open again` : `the plan ${plan_name} goes on`;
+  return `${told}; ${plan} with the step ${step_id}`;
 }

@@ -102,8 +102,11 @@ async function opened(
 async function refuseEnded({ store }: Deps, plan: PlanRow, wanted: PlanRow['state']): Promise<void> {
   const now = await getPlan(store, plan.id);
   if (now === null || now.state === wanted || now.ended_at === null) return;
+  const goesOn = wanted === 'active' && now.state === 'failed';
   throw new AppError('refused', 'plan_ended', `The plan ${plan.name} is ${now.state}.`, {
-    hint: '`drover plan run FILE` starts another one.',
+    hint: goesOn
+      ? '`drover resume SESSION`, of a step that has failed, opens it again; `drover plan show` has their names.'
+      : '`drover plan run FILE` starts another one.',
     preserved: 'nothing was changed',
   });
 }

@@ -1,6 +1,7 @@
 import type { StopCause } from './plan.ts';
 import { ENDED_PLAN_STATES } from './plan.ts';
 import type { Advance, Decision, PlanFacts, SessionFact, StepFact } from './plan-facts.ts';
+import { isBetter, isSpent, leftOut } from './plan-judge.ts';
 import { ENDED_STEP_STATES, type FailureCause, type SkipCause, type StepOutcome, type StepState } from './plan-step.ts';
 import { type WindowState, windowAt } from './window.ts';
 
@@ -81,7 +82,7 @@ class Round {
         if (isGroup) this.#settleGroup(step, i);
         else if (this.#state[i] === 'pending') this.#lookAtPending(step, i);
         else this.#startSlots(step, i);
-      }
+      } else if (this.#isBack(step, i)) this.#reopen(step, i);
       this.#tell(step, i);
     });
     this.#holdRunning();
@@ -129,7 +130,11 @@ class Round {
 
   /** A step with sessions: are they through, and what came of them? */
   #settle(step: StepFact, i: number): void {
-    const { sessions } = step;
+    const sessions = step.sessions.filter((each) => !this.#isCalledOff(step, each));
+    if (sessions.length === 0 && step.sessions.length > 0) {
+      this.#callOff(step, i);
+      return;
+    }
     const hasAll = sessions.length >= step.attempts || this.#stopping !== null;
     const parked = sessions.filter(({ state, waits_for }) => state === 'parked' && waits_for !== 'gate');
     const best = sessions
@@ -137,7 +142,7 @@ class Round {
       .reduce<SessionFact | null>((least, each) => (least !== null && !isBetter(each, least) ? least : each), null);
     if (sessions.some(({ state }) => state === 'live') || !hasAll) this.#unpark(step, i);
     else if (parked.length > 0) this.#park(step, i, parked);
-    else if (best === null) this.#tryAgain(step, i);
+    else if (best === null) this.#tryAgain({ ...step, sessions }, i);
     else if (step.merge !== 'none' && best.merge !== 'merged') this.#merge(step, i, best, step.merge);
     else this.#finish(step, i, best.id);
   }
@@ -241,10 +246,8 @@ class Round {
 
   #lookAtPending(step: StepFact, i: number): void {
     const ready = this.#isLeftOut(step) ? 'stopped' : this.#judge(step);
-    const tried = this.#outcome[i] ?? null;
     if (ready === 'wait') return;
-    if (ready === 'stopped' && tried !== null)
-      this.#fail(step, i, tried as FailureCause, 'not tried again: the plan stops');
+    if (ready === 'stopped') this.#callOff(step, i);
     else if (ready !== 'go') this.#skip(step, i, ready);
     else if (step.foreach === null) this.#startSlots(step, i);
     else if (step.list === null)
@@ -255,6 +258,37 @@ class Round {
       this.#state[i] = 'running';
       this.#isMoving = true;
     }
+  }
+
+  /** The plan stops before it has begun, or is tried again. */
+  #callOff(step: StepFact, i: number): void {
+    const tried = this.#outcome[i] ?? null;
+    if (tried === null) this.#skip(step, i, 'stopped');
+    else this.#fail(step, i, tried as FailureCause, 'not tried again: the plan stops');
+  }
+
+  /** It was slung before the plan was known to stop, and cannot begin any more: nothing that waits for it would end. */
+  #isCalledOff(step: StepFact, { state, is_begun }: SessionFact): boolean {
+    return this.#facts.plan.stopping !== null && state !== 'ended' && !is_begun && this.#isLeftOut(step);
+  }
+
+  /** What kept it from being started, or failed it as a group, is no more: a person has taken up a failed step again. */
+  #isBack(step: StepFact, i: number): boolean {
+    const outcome = this.#outcome[i];
+    const members = this.#members.get(step.id);
+    if (members !== undefined && step.kind === 'group')
+      return members.ended < members.total && (outcome === 'group' || this.#state[i] === 'skipped');
+    if (this.#state[i] !== 'skipped' || this.#isLeftOut(step)) return false;
+    if (outcome === 'stopped') return true;
+    return (outcome === 'need_failed' || outcome === 'need_skipped') && ['wait', 'go'].includes(this.#judge(step));
+  }
+
+  #reopen({ id }: StepFact, i: number): void {
+    this.#decisions.push({ do: 'reopen', step_id: id });
+    this.#state[i] = 'pending';
+    this.#outcome[i] = null;
+    // What it does next shows in the next call.
+    this.#isMoving = true;
   }
 
   /** After a failure those that were written for one may still come; any other stop leaves nothing out. */
@@ -357,23 +391,4 @@ class Round {
       this.#decisions.unshift({ do: 'plan', state: 'active', reason: null });
     }
   }
-}
-
-/** What nobody has worked on although all steps are done; null: nothing. */
-function leftOut(steps: readonly StepFact[]): string | null {
-  const capped = steps.filter(({ dropped }) => dropped > 0);
-  const told = capped.map(({ id, dropped }) => `${dropped} ${dropped === 1 ? 'item' : 'items'} of ${id}`);
-  return told.length === 0 ? null : `${told.join(', ')} left out`;
-}
-
-/** Fewer changed lines, then the lower slot; a size that nobody knows comes last. */
-function isBetter(a: SessionFact, b: SessionFact): boolean {
-  const [x, y] = [a.diff_lines ?? Number.POSITIVE_INFINITY, b.diff_lines ?? Number.POSITIVE_INFINITY];
-  return x < y || (x === y && a.slot < b.slot);
-}
-
-function isSpent(spent: PlanFacts['spent'], budget: PlanFacts['plan']['budget']): boolean {
-  if (budget === null) return false;
-  const { cost_micros, tokens } = budget;
-  return (cost_micros !== null && spent.cost_micros >= cost_micros) || (tokens !== null && spent.tokens >= tokens);
 }

@@ -6,6 +6,8 @@ export interface SessionFact {
   id: string;
   slot: number;
   state: 'live' | 'parked' | 'ended';
+  /** It has had a turn, or a person has asked for one: it goes on although its plan stops. */
+  is_begun: boolean;
   /** Parked: only a person's act moves it on. `gate`: its gate stayed red, which ends the try and keeps the work. */
   waits_for: 'time' | 'person' | 'gate' | null;
   /** In words, of a parked one. */
@@ -77,6 +79,7 @@ export type Decision =
   | { do: 'finish'; step_id: string; session_id: string | null; archive: string[] }
   | { do: 'fail'; step_id: string; outcome: FailureCause; reason: string | null; archive: string[] }
   | { do: 'skip'; step_id: string; outcome: SkipCause }
+  | { do: 'reopen'; step_id: string }
   | { do: 'hold'; session_id: string; until: number };
 
 export interface Advance {

@@ -20,7 +20,7 @@ export const STEP_PREDECESSORS: Record<StepState, readonly StepState[]> = {
   merging: ['running', 'parked'],
   done: ['pending', 'running', 'parked', 'merging'],
   failed: ['pending', 'running', 'parked', 'merging'],
-  skipped: ['pending', 'running'],
+  skipped: ['pending', 'running', 'parked'],
   cancelled: ['pending', 'running', 'parked', 'merging'],
 };
 

@@ -36,6 +36,8 @@ export type StepSession = Pick<
   diff_lines: number | null;
   /** 1: it is in the queue and has no slot for the worktree it asked for. */
   wants_slot: number;
+  /** 0: it has had no turn, and no person has asked for one. */
+  is_begun: number;
   /** Of its last turn that has ended. */
   outcome: Outcome | null;
   /** Its last attempt to be merged: null while it is under way, absent when there was none. */
@@ -161,13 +163,14 @@ function sessionFact(
   shortage: string | null,
 ): SessionFact {
   const { id, slot, state, parked_reason, diff_lines, end_reason } = session;
+  const own = { id, slot, diff_lines, is_begun: session.is_begun === 1 };
   if (shortage !== null && session.wants_slot === 1)
-    return { id, slot, diff_lines, state: 'parked', waits_for: 'person', reason: shortage, cause: null, merge: 'none' };
+    return { ...own, state: 'parked', waits_for: 'person', reason: shortage, cause: null, merge: 'none' };
   const isEnded = isTerminal(state);
   const waits_for = state === 'parked' ? waitsFor(session, pools) : null;
   const merge = mergeOf(session, step);
   return {
-    ...{ id, slot, diff_lines, waits_for },
+    ...{ ...own, waits_for },
     state: isEnded ? 'ended' : state === 'parked' ? 'parked' : 'live',
     reason: state === 'parked' ? parked_reason : merge === 'refused' ? (session.merge?.reason ?? null) : end_reason,
     cause: isEnded ? causeOf(session) : null,

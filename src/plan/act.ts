@@ -3,6 +3,7 @@ import type { Decision } from '../model/plan-facts.ts';
 import { listIn } from '../model/plan-view.ts';
 import { holdSession } from '../store/control.ts';
 import { movePlan, setPlanWindow, stopPlan } from '../store/plan.ts';
+import { reopenStep } from '../store/plan-reopen.ts';
 import { fanOutStep, moveStep, retryStep } from '../store/plan-step.ts';
 import { handedOnBy, takeOutputs } from './hand-on.ts';
 import { failStep, keyOf, noted, rowOf, type Scene, specOf } from './scene.ts';
@@ -16,10 +17,15 @@ export async function carryOut(scene: Scene, decision: Decision): Promise<boolea
   const { deps, plan, now } = scene;
   const { store } = deps;
   switch (decision.do) {
-    case 'plan':
-      return (await movePlan(store, { id: plan.id, to: decision.state, reason: decision.reason, now })) !== null;
-    case 'stop':
-      return stopPlan(store, { id: plan.id, cause: decision.cause, now });
+    case 'plan': {
+      const { state: to, reason } = decision;
+      const is_through = to === 'completed' || to === 'failed';
+      return (await movePlan(store, { id: plan.id, to, reason, is_through, now })) !== null;
+    }
+    case 'stop': {
+      const failed = [...scene.rows.values()].filter(({ state }) => state === 'failed').length;
+      return stopPlan(store, { id: plan.id, cause: decision.cause, failed, now });
+    }
     case 'window':
       return setPlanWindow(store, { id: plan.id, is_open: decision.is_open, now });
     case 'hold': {
@@ -66,6 +72,8 @@ async function moveOn(scene: Scene, decision: StepDecision): Promise<boolean> {
     }
     case 'skip':
       return noted(scene, await moveStep(store, { ...key, to: 'skipped', outcome: decision.outcome }));
+    case 'reopen':
+      return noted(scene, await reopenStep(store, key));
   }
 }
 

@@ -12,6 +12,9 @@ export type Effect =
   | { do: 'merge'; key: string; plan_id: string; step_id: string; round: number; session_id: string }
   | { do: 'count'; key: string; session_id: string };
 
+/** What a session is told that was slung, and is not to begin any more. */
+export const STOPS_EARLY = 'its plan stops early';
+
 export function effectsOf(scene: Scene): Effect[] {
   const effects: Effect[] = [];
   for (const session of scene.sessions.values()) {
@@ -35,10 +38,11 @@ function isMerged(session: StepSession | undefined): boolean {
 }
 
 /** A session that lives, and whose work nobody waits for. */
-function whyNotWanted({ id, round, step_id }: StepSession, row: StepRow): string | null {
+function whyNotWanted({ id, round, step_id, is_begun }: StepSession, row: StepRow): string | null {
   if (round < row.round) return `the step ${step_id} is tried again`;
   if (row.state === 'done' && row.session_id !== id) return `another attempt of the step ${step_id} was taken`;
-  return row.state === 'failed' && row.outcome === 'sling' ? `the step ${step_id} has failed` : null;
+  if (row.state === 'failed' && row.outcome === 'sling') return `the step ${step_id} has failed`;
+  return row.ended_at !== null && is_begun === 0 ? STOPS_EARLY : null;
 }
 
 /** Of several good results the smallest is kept: none is judged before all that can be counted are. */

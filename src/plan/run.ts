@@ -89,7 +89,7 @@ async function carryOutAll(scene: Scene, decisions: readonly Decision[], made: D
     if (decision.do === 'start' && hasStartedEnough(made)) return false;
     if (!(await carryOut(scene, decision))) return false;
     made.push(decision);
-    if (decision.do === 'fan_out' || decision.do === 'stop') isThrough = false;
+    if (['fan_out', 'stop', 'reopen'].includes(decision.do)) isThrough = false;
     if (decision.do === 'finish' && isListOf(scene, decision.step_id)) isThrough = false;
   }
   return isThrough;

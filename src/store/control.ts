@@ -9,6 +9,7 @@ import { endEffects } from './end-effects.ts';
 import { passIncidents } from './incident-list.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
 import { checkSuccession, holdSlot } from './new-session.ts';
+import { type TakenUp, takeUpStepIn } from './plan-reopen.ts';
 import { movePool, noteOn } from './pool.ts';
 import type { OwnerProbe } from './reservation.ts';
 import { NOBODY_KNOWS, reacquireReservations, reserveBranch } from './reservation-session.ts';
@@ -22,6 +23,8 @@ export interface Ended {
   row: SessionRow;
   /** Number of the turn that has to be ended now; null when no process runs. */
   open_turn: number | null;
+  /** The step of a plan that goes on with it, after it had failed. */
+  taken_up?: TakenUp | null;
 }
 
 function markOpenTurn(tx: Tx, session_id: string, cause: EndCause): number | null {
@@ -161,7 +164,8 @@ export async function resumeSession(
     if (before.parked_pool !== null) tryPool(tx, before, before.parked_pool, input.now);
     if (input.always_brief || !hasInput(tx, before.id))
       insertMail(tx, { ...input.brief, to_id: before.id, to_name: before.name }, input.now);
-    return { changed: true, prev: moved.prev, row: moved.row, open_turn: null };
+    const taken_up = takeUpStepIn(tx, { session: before, by_person: input.brief.from_id === null, now });
+    return { changed: true, prev: moved.prev, row: moved.row, open_turn: null, taken_up };
   });
 }
 

@@ -4,6 +4,7 @@ import type { Actor, SessionRow } from '../model/session.ts';
 import { boundOf, readBudget, setBudgetIn } from './budget.ts';
 import { appendEvent } from './event.ts';
 import { inheritMail, insertMail, type MailDraft } from './mail.ts';
+import { handOverStepIn } from './plan-reopen.ts';
 import { refuseWhileRebased } from './rebase-claim.ts';
 import type { OwnerProbe } from './reservation.ts';
 import { NOBODY_KNOWS, reserveBranch } from './reservation-session.ts';
@@ -128,6 +129,10 @@ export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow 
   if (row.recovered_from !== null) inheritMail(tx, row.recovered_from, row);
   if (row.worktree_path !== null) holdSlot(tx, row);
   if (row.recovered_from !== null) reserveBranch(tx, row, { probe: input.probe ?? NOBODY_KNOWS, now: input.now });
+  if (row.recovered_from !== null) {
+    const by_person = input.brief.from_id === null;
+    handOverStepIn(tx, { from_id: row.recovered_from, heir: row, by_person, now: input.now });
+  }
   appendEvent(tx, {
     session_id: row.id,
     turn: null,

@@ -201,6 +201,19 @@ export async function sessionsToStop(store: Store): Promise<string[]> {
   );
 }
 
+/** Sessions that were slung before their plan was known to stop early, and that nothing lets begin any more. */
+export async function sessionsCalledOff(store: Store): Promise<string[]> {
+  const rows = await store.read((tx) =>
+    tx.all<{ id: string }>(
+      `SELECT s.id FROM sessions AS s JOIN step_sessions AS t ON t.session_id = s.id
+       JOIN plan_steps AS p ON p.plan_id = t.plan_id AND p.step_id = t.step_id
+       WHERE s.ended_at IS NULL AND s.turn = 0 AND s.resume_count = 0 AND s.recovered_from IS NULL AND p.ended_at IS NOT NULL
+       ORDER BY t.created_at, s.id`,
+    ),
+  );
+  return rows.map(({ id }) => id);
+}
+
 /** How much a session's branch changes, once; the first count stays. */
 export async function noteDiff(store: Store, session_id: string, diff_lines: number): Promise<void> {
   await store.write((tx) =>

@@ -17,6 +17,7 @@ const SESSIONS = `SELECT t.step_id, t.round, t.slot, t.diff_lines, s.id, s.name,
   s.output_tokens,
   (SELECT u.outcome FROM turns AS u WHERE u.session_id = s.id AND u.ended_at IS NOT NULL ORDER BY u.turn DESC LIMIT 1) AS outcome,
   (s.state = 'queued' AND ${WANTS_WORKTREE} AND NOT EXISTS (SELECT 1 FROM worktrees AS w WHERE w.session_id = s.id)) AS wants_slot,
+  (s.turn > 0 OR s.resume_count > 0 OR s.recovered_from IS NOT NULL) AS is_begun,
   m.seq AS merge_seq, m.outcome AS merge_outcome, m.reason AS merge_reason
   FROM step_sessions AS t JOIN sessions AS s ON s.id = t.session_id
   LEFT JOIN merges AS m ON m.seq = (SELECT max(l.seq) FROM merges AS l WHERE l.session_id = s.id AND l.reason IS NOT 'rebase')

@@ -75,7 +75,7 @@ export function insertSteps(tx: Tx, plan_id: string, steps: readonly StepDraft[]
 }
 
 /** One active run per name: a plan that is started again beside itself gets a number. */
-function freeRunName(tx: Tx, wanted: string): string {
+export function freeRunName(tx: Tx, wanted: string): string {
   for (let n = 1; ; n++) {
     const name = n === 1 ? wanted : `${wanted.slice(0, 58)}-${n}`;
     if (tx.get("SELECT 1 FROM runs WHERE name = :name AND status = 'active'", { name }) === null) return name;
@@ -151,23 +151,27 @@ export interface PlanMove {
   id: string;
   to: PlanState;
   reason: string | null;
+  /** All its steps have ended: not so if a person has taken one up again in between. */
+  is_through?: boolean;
   now: number;
 }
 
+const OPEN_STEP = '(SELECT 1 FROM plan_steps WHERE plan_id = :id AND ended_at IS NULL)';
+
 /**
- * The only way a plan changes its state: one UPDATE with the list of predecessors. With its end its run ends. Null:
- * somebody was first.
+ * The only way a plan changes its state: one UPDATE with the list of predecessors; but for its reopening
+ * (`takeUpStepIn`). With its end its run ends. Null: somebody was first.
  */
 export async function movePlan(store: Store, move: PlanMove): Promise<PlanRow | null> {
   return store.write((tx) => movePlanIn(tx, move));
 }
 
 /** The same inside another transaction. */
-export function movePlanIn(tx: Tx, { id, to, reason, now }: PlanMove): PlanRow | null {
+export function movePlanIn(tx: Tx, { id, to, reason, now, is_through }: PlanMove): PlanRow | null {
   const isEnd = (ENDED_PLAN_STATES as readonly PlanState[]).includes(to);
   const row = tx.get<PlanRow>(
     `UPDATE plans SET state = :to, reason = :reason, updated_at = :now, ended_at = :ended_at
-     WHERE id = :id AND state IN (${sqlList(PLAN_PREDECESSORS[to])}) RETURNING *`,
+     WHERE id = :id AND state IN (${sqlList(PLAN_PREDECESSORS[to])})${is_through === true ? ` AND NOT EXISTS ${OPEN_STEP}` : ''} RETURNING *`,
     { id, to, reason, now, ended_at: isEnd ? now : null },
   );
   if (row === null) return null;
@@ -182,12 +186,19 @@ export function movePlanIn(tx: Tx, { id, to, reason, now }: PlanMove): PlanRow |
   return row;
 }
 
-/** Nothing new starts from now on; the first cause stays. False: there was one, or the plan has ended. */
-export async function stopPlan(store: Store, input: { id: string; cause: StopCause; now: number }): Promise<boolean> {
+/**
+ * Nothing new starts from now on; the first cause stays. False: there was one, the plan has ended, or there are fewer
+ * failed steps than the `failed` that it was decided for.
+ */
+export async function stopPlan(
+  store: Store,
+  input: { id: string; cause: StopCause; failed?: number; now: number },
+): Promise<boolean> {
   return store.write((tx) => {
     const changed = tx.run(
-      'UPDATE plans SET stopping = :cause, updated_at = :now WHERE id = :id AND stopping IS NULL AND ended_at IS NULL',
-      input,
+      `UPDATE plans SET stopping = :cause, updated_at = :now WHERE id = :id AND stopping IS NULL AND ended_at IS NULL
+         AND (SELECT count(*) FROM plan_steps WHERE plan_id = :id AND state = 'failed') >= :failed`,
+      { failed: 0, ...input },
     );
     if (changed === 1)
       logIn(tx, { plan_id: input.id, step_id: null, event: 'stopping', detail: input.cause, at: input.now });

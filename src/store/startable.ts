@@ -1,9 +1,14 @@
+/** A step that is not to begin once its plan stops early: after a failure, those that were written for one still come. */
+const LEFT_OUT = `(plan.stopping <> 'on_failure' OR EXISTS (SELECT 1 FROM plan_steps AS own WHERE own.plan_id = held.plan_id
+  AND own.step_id = held.step_id AND own.spec_json ->> '$.when' = 'all_ok'))`;
+
 /**
- * The plan that the session `s` is of lets nothing new start now: it is paused, or its window is closed. Who has had a turn
- * goes on.
+ * The plan that the session `s` is of lets nothing new start now: it is paused, its window is closed, or it stops early, in
+ * which case only a person's word lets it begin. Who has had a turn goes on.
  */
 export const HELD_BY_PLAN = `(s.turn = 0 AND EXISTS (SELECT 1 FROM step_sessions AS held JOIN plans AS plan ON plan.id = held.plan_id
-  WHERE held.session_id = s.id AND (plan.is_window_open = 0 OR plan.state = 'paused')))`;
+  WHERE held.session_id = s.id AND ((plan.ended_at IS NULL AND (plan.is_window_open = 0 OR plan.state = 'paused'))
+    OR (plan.stopping IS NOT NULL AND s.resume_count = 0 AND s.recovered_from IS NULL AND ${LEFT_OUT}))))`;
 
 /**
  * Nothing but a slot keeps the session `s` from its next turn: no back-off runs, its plan lets it begin and its pool is open to it. Needs `:now`.

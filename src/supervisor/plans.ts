@@ -1,6 +1,6 @@
 import type { PlanRow, PlanSettings } from '../model/plan.ts';
 import { archiveAttempts, countAttempt } from '../plan/attempts.ts';
-import type { Effect } from '../plan/effects.ts';
+import { type Effect, STOPS_EARLY } from '../plan/effects.ts';
 import { mergeStep } from '../plan/merge-step.ts';
 import { writeReport } from '../plan/report.ts';
 import { advancePlan } from '../plan/run.ts';
@@ -8,7 +8,7 @@ import { newMemory, type PlanMemory } from '../plan/scene.ts';
 import { stop as stopSession } from '../session/control.ts';
 import { listPlans } from '../store/plan.ts';
 import { planPulse, spendingPulse } from '../store/plan-pulse.ts';
-import { cancelPlan, sessionsToStop } from '../store/plan-step.ts';
+import { cancelPlan, sessionsCalledOff, sessionsToStop } from '../store/plan-step.ts';
 import { unreportedPlans } from '../store/report.ts';
 import { getSession } from '../store/session.ts';
 import type { Desk, DeskOptions } from './desk.ts';
@@ -132,6 +132,7 @@ export class PlanDesk implements Desk {
   async #tidy(): Promise<void> {
     const { deps, log } = this.#options;
     for (const id of await sessionsToStop(deps.store)) await this.#stop(id, 'its plan was cancelled');
+    for (const id of await sessionsCalledOff(deps.store)) await this.#stop(id, STOPS_EARLY);
     for (const line of await archiveAttempts(deps)) log(line);
     for (const id of await unreportedPlans(deps.store)) await this.#report(id);
     this.#isTidy = true;

@@ -55,3 +55,40 @@ test('a plan of a fan and a join ends as it should although its supervisor is ki
   ]);
   await until('its report is written', () => peek<PlanRow>(bench, 'SELECT * FROM plans')[0]?.reported_at, 30_000);
 }, 120_000);
+
+test('a night that failed by a red gate goes on in the morning, when a person has said what to change (C-12)', async () => {
+  const bench = droverBench();
+  const plan = join(bench.home, 'red.yaml');
+  const go = join(bench.home, 'go');
+  writeFileSync(
+    plan,
+    [
+      'name: night\ndefaults: {harness: rehearsal, worktree: false}\nsteps:\n',
+      step('red', `gate: "test -e ${go}"`, 'say: done'),
+      step('after', 'needs: red', 'say: done as well'),
+    ].join(''),
+  );
+  const ran = await bench.run(['plan', 'run', plan, '--wait', '--quiet']);
+  expect(ran.code).toBe(1);
+  expect(peek<StepRow>(bench, 'SELECT * FROM plan_steps ORDER BY position')).toMatchObject([
+    { step_id: 'red', state: 'failed', outcome: 'gate' },
+    { step_id: 'after', state: 'skipped', outcome: 'need_failed' },
+  ]);
+  expect((await bench.run(['plan', 'resume', 'night'])).stderr).toContain('drover resume SESSION');
+  writeFileSync(go, '');
+  const resumed = await bench.run(['resume', 'red', '--text', 'now it is there']);
+  expect([resumed.code, resumed.stdout.trim()]).toEqual([
+    0,
+    'red: parked → queued; the plan night, which had failed, is open again with the step red',
+  ]);
+  const now = () => peek<PlanRow>(bench, 'SELECT * FROM plans')[0];
+  await until('it has ended again', () => now()?.ended_at, 30_000);
+  await until('its report is written again', () => now()?.reported_at, 30_000);
+  expect(now()).toMatchObject({ state: 'completed', reason: null });
+  expect(peek(bench, 'SELECT name, state FROM sessions ORDER BY name')).toMatchObject([
+    { name: 'after', state: 'completed' },
+    { name: 'red', state: 'completed' },
+  ]);
+  const [run] = peek<{ id: string }>(bench, 'SELECT id FROM runs');
+  expect(readFileSync(join(bench.drover_home, `reports/${run?.id}.md`), 'utf8')).toContain('Done: all 2 steps done.');
+}, 120_000);

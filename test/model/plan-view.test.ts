@@ -50,6 +50,7 @@ const session = (more: Partial<StepSession> = {}): StepSession => ({
     output_tokens: 0,
     diff_lines: null,
     wants_slot: 0,
+    is_begun: 1,
     outcome: null,
     merge: null,
     ...more,

@@ -1,7 +1,7 @@
 import { expect } from 'bun:test';
 import { advance } from '../../src/model/plan-advance.ts';
 import type { Decision, PlanFacts, SessionFact, StepFact } from '../../src/model/plan-facts.ts';
-import { RETRY_CAUSES, STEP_PREDECESSORS, type StepState } from '../../src/model/plan-step.ts';
+import { ENDED_STEP_STATES, RETRY_CAUSES, STEP_PREDECESSORS, type StepState } from '../../src/model/plan-step.ts';
 
 export type Fate = 'ok' | 'fail' | 'lost' | 'stopped' | 'park_time' | 'park_person' | 'gate' | 'refused';
 
@@ -25,7 +25,7 @@ export function step(id: string, more: Partial<StepFact> = {}): StepFact {
 export function session(id: string, more: Partial<SessionFact> = {}): SessionFact {
   return {
     ...{ id, slot: 1, state: 'live', waits_for: null, reason: null, cause: null, diff_lines: null, merge: 'none' },
-    ...more,
+    ...{ is_begun: true, ...more },
   };
 }
 
@@ -47,6 +47,8 @@ export function facts(
     ...{ spent: { cost_micros: 0, tokens: 0 }, quota_left: null, shut_pools: new Map(), steps, ...more },
   };
 }
+
+export const hasEnded = ({ state }: StepFact) => ['done', 'failed', 'skipped'].includes(state);
 
 /**
  * Carries decisions out as the database would, and holds them to what a plan promises: whatever is written is legal, no
@@ -95,6 +97,22 @@ export class PlanWorld {
     const steps = [...this.facts.steps];
     steps[at] = { ...old, ...patch };
     this.facts = { ...this.facts, steps };
+  }
+
+  /** What no decision may do: a person's word. */
+  #force(id: string, patch: Partial<StepFact>): void {
+    const steps = this.facts.steps.map((each) => (each.id === id ? { ...each, ...patch } : each));
+    this.facts = { ...this.facts, steps };
+  }
+
+  /** A person resumes a session of a step that has failed, as the store writes it. */
+  takeUp(id: string, session_id: string): void {
+    this.#force(id, { state: 'running', outcome: null, session_id: null });
+    this.change(session_id, { state: 'live', waits_for: null, cause: null, is_begun: true });
+    const { plan } = this.facts;
+    const stopping = plan.stopping === 'usd' || plan.stopping === 'quota_left' ? plan.stopping : null;
+    const state = plan.state === 'failed' ? 'active' : plan.state;
+    this.facts = { ...this.facts, plan: { ...plan, state, stopping } };
   }
 
   #carryOut(decision: Decision): void {
@@ -152,7 +170,19 @@ export class PlanWorld {
       case 'skip':
         this.#set(decision.step_id, { state: 'skipped', outcome: decision.outcome });
         return;
+      case 'reopen':
+        this.#reopen(this.of(decision.step_id));
+        return;
     }
+  }
+
+  #reopen({ id, state, kind, outcome, round, sessions }: StepFact): void {
+    expect(state === 'skipped' || (state === 'failed' && kind === 'group' && outcome === 'group')).toBe(true);
+    const isFannedOut = this.facts.steps.some(({ group_id }) => group_id === id);
+    this.#force(id, {
+      ...{ state: kind === 'group' && isFannedOut ? 'running' : 'pending', outcome: null },
+      ...{ round: sessions.length > 0 ? round + 1 : round, sessions: [] },
+    });
   }
 
   #start({ step_id, round, slot }: Extract<Decision, { do: 'start' }>): void {
@@ -162,10 +192,12 @@ export class PlanWorld {
     expect(this.started.has(key)).toBe(false);
     this.started.add(key);
     const states = needs.map((id) => this.of(id).state);
-    for (const state of states) expect(['done', 'failed', 'skipped', 'cancelled']).toContain(state);
+    // What it needs may be taken up again once it is at work.
+    if (sessions.length === 0)
+      for (const state of states) expect(ENDED_STEP_STATES as readonly StepState[]).toContain(state);
     if (when === 'all_ok') expect(states.filter((state) => state !== 'done')).toEqual([]);
     this.#sessions += 1;
-    const made = session(`session-${this.#sessions}`, { slot, diff_lines: (this.#sessions * 7) % 5 });
+    const made = session(`session-${this.#sessions}`, { slot, is_begun: false, diff_lines: (this.#sessions * 7) % 5 });
     this.#set(step_id, { state: 'running', sessions: [...sessions, made] });
     return;
   }
@@ -191,6 +223,17 @@ export class PlanWorld {
     this.#set(owner.id, {
       sessions: owner.sessions.map((each) => (each.id === session_id ? { ...each, ...patch } : each)),
     });
+  }
+
+  /** Who is in the queue gets a slot, unless its plan stops and leaves it out; nobody waits for it then. */
+  begin(): void {
+    const { stopping } = this.facts.plan;
+    for (const { sessions, when, ended } of this.facts.steps.map((each) => ({ ...each, ended: hasEnded(each) })))
+      for (const { id, state, is_begun } of sessions) {
+        if (state !== 'live' || is_begun) continue;
+        if (stopping === null || (stopping === 'on_failure' && when !== 'all_ok')) this.change(id, { is_begun: true });
+        else if (ended) this.befall(id, 'stopped');
+      }
   }
 
   /** What the world does to a live session. */

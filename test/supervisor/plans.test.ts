@@ -142,6 +142,28 @@ test('a session that nobody waits for any more is stopped; what takes its time i
   expect(next.begun.map(({ key }) => key)).toEqual([`merge ${plan.id} m 1`]);
 });
 
+test('a session that was slung and has not begun when its plan stops early is stopped, whoever was killed (C-12)', async () => {
+  const text =
+    'name: n\nstop_when: {failed_steps: 1}\nsteps:\n  - {id: a, task: t}\n  - {id: b, task: t}\n  - {id: c, task: t}\n';
+  const { world, plan, look } = await made(text);
+  await look();
+  const [a, b, c] = await sessionsOf(world, plan);
+  await endTurn(world, await takeTurn(world, a?.id ?? ''), { ok: false, settle: { max_attempts: 1 } });
+  const begun = await takeTurn(world, c?.id ?? '');
+  await look();
+  expect(await statesOf(world, plan)).toEqual({ a: 'failed', b: 'skipped', c: 'running' });
+  expect(await getSession(world.store, b?.id ?? '')).toMatchObject({ state: 'stopped', turn: 0 });
+  await endTurn(world, begun);
+  await look();
+  expect(await statesOf(world, plan)).toMatchObject({ c: 'done' });
+  // Whoever wrote the end of the plan died before it stopped anybody.
+  await world.store.write((tx) =>
+    tx.run("UPDATE sessions SET state = 'queued', ended_at = NULL WHERE id = :id", { id: b?.id ?? '' }),
+  );
+  await deskOf(world).look();
+  expect(await getSession(world.store, b?.id ?? '')).toMatchObject({ state: 'stopped', turn: 0 });
+});
+
 test('a failure that passes is tried again later and keeps no other plan from going on', async () => {
   const { world, plan } = await made();
   const other = await storePlanAt(world, newRepository(), ONE);

@@ -8,6 +8,7 @@ import { nameFor } from '../../src/model/session.ts';
 import { readPlan } from '../../src/plan/read.ts';
 import type { Sling } from '../../src/store/new-session.ts';
 import { insertPlan, movePlan, setPlanWindow, stopPlan } from '../../src/store/plan.ts';
+import { reopenStep } from '../../src/store/plan-reopen.ts';
 import { fanOutStep, moveStep, retryStep, startStep } from '../../src/store/plan-step.ts';
 import { planView } from '../../src/store/plan-view.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -108,6 +109,8 @@ async function carryOut(store: Store, view: PlanView, decision: Decision, now: n
       return (
         (await moveStep(store, { ...key, to: 'failed', outcome: decision.outcome, reason: decision.reason })) !== null
       );
+    case 'reopen':
+      return (await reopenStep(store, key)) !== null;
     case 'skip':
       return (await moveStep(store, { ...key, to: 'skipped', outcome: decision.outcome })) !== null;
   }

@@ -38,7 +38,7 @@ export const verb: Verb = {
     exitCodes(command, '0 goes on, 2 usage, 3 refused (see below), 4 no such session.');
     command.addHelpText(
       'after',
-      '\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
+      '\nThe step of a plan that had failed goes on with its session, and so does whatever was left out because of it; a plan that had failed is open again.\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
     );
   },
 };
@@ -73,6 +73,7 @@ async function run(context: Context, wanted: string[], options: Options): Promis
         changed: ended.changed,
         prev: ended.prev,
         state: ended.row.state,
+        plan: ended.taken_up ?? null,
       })),
       waiting: waiting.map(({ id, name, parked_pool }) => ({ id, name, parked_pool })),
       held: held.map(({ id, name }) => ({ id, name })),
