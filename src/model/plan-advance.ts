@@ -14,7 +14,8 @@ const RETRY_CAP_MS = 300_000;
  * again with what its decisions brought about goes on; calling it again with the same facts says the same.
  */
 export function advance(facts: PlanFacts, now: number): Advance {
-  if ((ENDED_PLAN_STATES as readonly string[]).includes(facts.plan.state)) return { decisions: [], wake_at: null };
+  if ((ENDED_PLAN_STATES as readonly string[]).includes(facts.plan.state))
+    return { decisions: [], wake_at: null, held_pools: [] };
   return new Round(facts, now).run();
 }
 
@@ -48,6 +49,7 @@ class Round {
   /** Something goes on by itself: the plan is not parked. */
   #isMoving = false;
   #isWaitingForPool = false;
+  readonly #heldPools = new Set<string>();
 
   constructor(facts: PlanFacts, now: number) {
     this.#facts = facts;
@@ -87,7 +89,7 @@ class Round {
     });
     this.#holdRunning();
     this.#lookAtPlan();
-    return { decisions: this.#decisions, wake_at: this.#wake_at };
+    return { decisions: this.#decisions, wake_at: this.#wake_at, held_pools: [...this.#heldPools] };
   }
 
   #count(pool: string): void {
@@ -346,6 +348,7 @@ class Round {
     const cap = Object.hasOwn(plan.pools, pool) ? plan.pools[pool] : undefined;
     if (cap !== undefined && (this.#liveIn.get(pool) ?? 0) >= cap) return false;
     if (!shut_pools.has(pool)) return true;
+    this.#heldPools.add(pool);
     const opens_at = shut_pools.get(pool) ?? null;
     if (opens_at === null) this.#isWaitingForPool = true;
     else this.#waitUntil(opens_at);

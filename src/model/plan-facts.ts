@@ -86,4 +86,6 @@ export interface Advance {
   decisions: Decision[];
   /** When time alone changes something; null: only an event does. */
   wake_at: number | null;
+  /** Pools that are shut, and hold back a step that could start. */
+  held_pools: string[];
 }

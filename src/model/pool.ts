@@ -9,6 +9,9 @@ import type { ParkedReason } from './session.ts';
 export const POOL_STATES = ['open', 'blocked', 'probing', 'off'] as const;
 export type PoolState = (typeof POOL_STATES)[number];
 
+/** Kinds of limits that time helps; a refused login is none. */
+export const LIMITS = ['usage_limit', 'rate_limit', 'overloaded', 'quota_unknown', 'network'] as const;
+
 /** One row of `pools`: a credential whose limits several sessions share. Times are wall milliseconds. */
 export interface PoolRow {
   name: string;

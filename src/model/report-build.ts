@@ -52,7 +52,7 @@ export function buildReport(rows: ReportRows, now: number): Report {
       spent_by_pool: spentByPool(sessions, turns),
     },
     budgets: budgetsOf(rows.budgets, sessions, turns, spent, run.name),
-    lost_to_limits: lostToLimits(sessions, states, now),
+    lost_to_limits: lostToLimits(rows, states, now),
     ...logPart(rows),
     bad_turns: badTurns(rows),
     ...{ gates, kills: killsOf(rows, names, step_of), incidents: incidentsOf(rows, names), missed: missedOf(rows) },

@@ -1,14 +1,12 @@
+import { LIMITS } from './pool.ts';
 import type { LostTime, SpanState, TimelineRow } from './report.ts';
-import type { ReportSessionRow, ReportStateRow } from './report-rows.ts';
+import type { ReportRows, ReportSessionRow, ReportStateRow } from './report-rows.ts';
 import { isTerminal, type SessionState } from './session.ts';
 
 const SPANS: Record<SessionState, SpanState | null> = {
   ...{ queued: 'queued', booting: 'working', working: 'working', stalled: 'working', idle: 'idle', parked: 'parked' },
   ...{ completed: null, failed: null, stopped: null, zombie: null },
 };
-
-/** Kinds of limits; a refused login is none, because time does not help it. */
-const LIMITS = ['usage_limit', 'rate_limit', 'overloaded', 'quota_unknown', 'network'];
 
 /** Where a session was from when to when: neighbours of one state are one span, and what took no time is none. */
 export function spansOf(states: readonly ReportStateRow[], now: number): TimelineRow['spans'] {
@@ -26,7 +24,8 @@ export function spansOf(states: readonly ReportStateRow[], now: number): Timelin
 
 interface Wait {
   pool: string;
-  session_id: string;
+  /** Null: a step of the plan, before anything was slung for it. */
+  session_id: string | null;
   from_at: number;
   to_at: number;
 }
@@ -53,25 +52,38 @@ function waitsOf(session: ReportSessionRow, states: readonly ReportStateRow[], n
   return waits.filter(({ from_at, to_at }) => to_at > from_at);
 }
 
+const isLimit = (reason: string) => (LIMITS as readonly string[]).includes(reason);
+
 /** `usage_limit`, or `pool NAME: usage_limit`; null: it was no limit. */
 function limitIn(reason: string | null): { pool: string | null } | null {
   if (reason === null) return null;
-  if (LIMITS.includes(reason)) return { pool: null };
+  if (isLimit(reason)) return { pool: null };
   const match = /^pool (.+): (\w+)$/s.exec(reason);
-  return match?.[1] !== undefined && LIMITS.includes(match[2] ?? '') ? { pool: match[1] } : null;
+  return match?.[1] !== undefined && isLimit(match[2] ?? '') ? { pool: match[1] } : null;
+}
+
+/** Times in which a step that could start was held back because its pool was shut: nobody was there to wait yet. */
+function holdsOf({ plan, plan_log }: Pick<ReportRows, 'plan' | 'plan_log'>, now: number): Wait[] {
+  const lines = plan_log.filter(({ event }) => event === 'pool_shut' || event === 'pool_open');
+  return lines.flatMap(({ event, detail: pool, at }, i): Wait[] => {
+    if (event !== 'pool_shut' || pool === null) return [];
+    const next = lines.slice(i + 1).find(({ detail }) => detail === pool);
+    return [{ pool, session_id: null, from_at: at, to_at: next?.at ?? plan?.ended_at ?? now }];
+  });
 }
 
 /** Time lost to limits, per pool: the longest first. */
 export function lostToLimits(
-  sessions: readonly ReportSessionRow[],
+  rows: Pick<ReportRows, 'sessions' | 'plan' | 'plan_log'>,
   states: ReadonlyMap<string, readonly ReportStateRow[]>,
   now: number,
 ): LostTime[] {
-  const waits = sessions.flatMap((session) => waitsOf(session, states.get(session.id) ?? [], now));
+  const sessions = rows.sessions.flatMap((session) => waitsOf(session, states.get(session.id) ?? [], now));
+  const waits = [...sessions, ...holdsOf(rows, now)];
   return [...Map.groupBy(waits, ({ pool }) => pool)]
     .map(([pool, own]) => ({
       pool,
-      sessions: new Set(own.map(({ session_id }) => session_id)).size,
+      sessions: new Set(own.flatMap(({ session_id }) => session_id ?? [])).size,
       times: own.length,
       session_ms: own.reduce((sum, { from_at, to_at }) => sum + to_at - from_at, 0),
       wall_ms: covered(own),

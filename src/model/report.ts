@@ -119,7 +119,10 @@ export interface ReportKill {
 
 export interface LostTime {
   pool: string;
-  /** Sessions that waited, and times one began to. */
+  /**
+   * Sessions that waited, and times one began to. A step that could start and was held back counts as one more that waits,
+   * although nothing was slung for it yet.
+   */
   sessions: number;
   times: number;
   /** Of all of them together, and by the clock on the wall: an hour in which four waited is 4 h and 1 h. */

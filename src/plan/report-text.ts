@@ -123,7 +123,7 @@ export function sectionsOf(report: Report): Section[] {
     budgetSection(report),
     section(
       'Time lost to limits',
-      ['Pool', 'Sessions', 'Waits', 'By the clock', 'Of all sessions together'],
+      ['Pool', 'Sessions', 'Waits', 'By the clock', 'Of all who waited'],
       report.lost_to_limits.map((each) => [
         ...[each.pool, String(each.sessions), String(each.times)],
         ...[durationText(each.wall_ms), durationText(each.session_ms)],

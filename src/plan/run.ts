@@ -7,7 +7,7 @@ import { planView } from '../store/plan-view.ts';
 import { quotaLeft } from '../store/quota.ts';
 import { carryOut } from './act.ts';
 import { type Effect, effectsOf, withoutUncounted } from './effects.ts';
-import { newMemory, type PlanMemory, type Scene, sceneOf } from './scene.ts';
+import { newMemory, noteHeld, type PlanMemory, type Scene, sceneOf } from './scene.ts';
 
 /** Looks within one call; what is left after that is left to the next. */
 const MAX_LOOKS = 8;
@@ -49,7 +49,8 @@ export async function advancePlan(
       now,
       await worktreesOf(deps, view),
     );
-    const { decisions, wake_at } = advance(facts, now);
+    const { decisions, wake_at, held_pools } = advance(facts, now);
+    await noteHeld(scene, held_pools);
     const isThrough = await carryOutAll(scene, decisions, made);
     const has_held = made.some((decision) => decision.do === 'hold');
     done = { wake_at, effects: effectsOf(scene), has_leftovers: made.some(leavesSomething), has_held };

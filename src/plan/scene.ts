@@ -4,6 +4,7 @@ import type { FailureCause, StepRow } from '../model/plan-step.ts';
 import type { PlanView, StepSession } from '../model/plan-view.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Place } from '../session/sling.ts';
+import { noteHeldPools } from '../store/plan-pool.ts';
 import { moveStep, type TryKey } from '../store/plan-step.ts';
 
 /** What is remembered of a plan from look to look; nothing of it is missed when it is lost. */
@@ -14,10 +15,12 @@ export interface PlanMemory {
   uncounted: Set<string>;
   /** Where its sessions are started, and when that was looked at (monotonic). */
   place: { at: number; place: Place } | null;
+  /** Pools that held a step back when somebody looked last, as one text; null: nobody has looked. */
+  held: string | null;
 }
 
 export function newMemory(): PlanMemory {
-  return { specs: new Map(), uncounted: new Set(), place: null };
+  return { specs: new Map(), uncounted: new Set(), place: null, held: null };
 }
 
 /** A plan at one instant, its steps as the writes so far have left them. */
@@ -60,6 +63,14 @@ export function keyOf({ plan_id, step_id, round }: StepRow, { now }: Scene): Try
 export function noted({ rows }: Scene, row: StepRow | null): boolean {
   if (row !== null) rows.set(row.step_id, row);
   return row !== null;
+}
+
+/** Pools that hold a step back, which the report tells of; only what has changed is written. */
+export async function noteHeld({ deps, plan, memory, now }: Scene, held: readonly string[]): Promise<void> {
+  const seen = [...held].sort().join('\n');
+  if (seen === memory.held) return;
+  await noteHeldPools(deps.store, { plan_id: plan.id, held, now });
+  memory.held = seen;
 }
 
 /** Ends a step that cannot go on as it was decided. Always false: what was decided on top of it is void. */
