@@ -68,6 +68,8 @@ export function renderSchedule(row: ScheduleRow, runs: readonly ScheduleRunRow[]
     ['catch-up', row.catch_up === 'all' ? `all, at most ${row.catch_up_max}` : row.catch_up],
   ];
   const settings = [row.harness, row.profile_name, row.role].filter((word) => word !== null);
+  const variables = Object.entries(JSON.parse(row.variables_json ?? '{}') as Record<string, string>);
+  settings.push(...variables.map(([name, value]) => `${name}=${value}`));
   if (settings.length > 0) facts.push(['with', clip(settings.join(', '), 100)]);
   if (why(row) !== '') facts.push(['why', clip(why(row), 200)]);
   return `${table(facts.map(([key, value]) => [paint('dim', key), value]))}\n\n${renderRuns(runs, row.timezone)}`;

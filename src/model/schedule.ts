@@ -19,6 +19,8 @@ export interface ScheduleRow {
   /** What it starts: a task, or a plan's file. */
   task: string | null;
   plan_file: string | null;
+  /** Values of the plan's plain holes, name → text; null: it has none. */
+  variables_json: string | null;
   harness: string | null;
   profile_name: string | null;
   role: string | null;

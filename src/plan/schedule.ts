@@ -15,7 +15,7 @@ import { draftPlan } from './draft.ts';
 const PERSON: Caller = { name: OPERATOR, session: null };
 
 /** What it starts: a task, or the text of a plan's file. */
-export type ScheduleTarget = { task: string } | { plan_file: string; text: string };
+export type ScheduleTarget = { task: string } | { plan_file: string; text: string; variables?: Record<string, string> };
 
 export interface ScheduleRequest extends Pick<ScheduleRow, 'cron' | 'timezone' | 'overlap' | 'catch_up'> {
   cwd: string;
@@ -63,7 +63,7 @@ async function ofTask(deps: Deps, request: ScheduleRequest, task: string): Promi
   });
   const { harness } = request;
   return {
-    ...{ name: nameFor(draft.role, task), task, plan_file: null },
+    ...{ name: nameFor(draft.role, task), task, plan_file: null, variables_json: null },
     // What is decided by looking at the repository is decided again each time.
     harness: harness === undefined || harness.trim().toLowerCase() === 'auto' ? (harness ?? null) : draft.harness,
     ...{ profile_name: request.profile ?? null, role: request.role ?? null },
@@ -75,11 +75,12 @@ async function ofTask(deps: Deps, request: ScheduleRequest, task: string): Promi
 async function ofPlan(
   deps: Deps,
   request: ScheduleRequest,
-  { plan_file, text }: { plan_file: string; text: string },
+  { plan_file, text, variables = {} }: Extract<ScheduleTarget, { plan_file: string }>,
 ): Promise<Omit<Place, 'next_run_at'>> {
-  const { settings, repo_root } = await draftPlan(deps, { text, file: plan_file, cwd: request.cwd });
+  const { settings, repo_root } = await draftPlan(deps, { text, file: plan_file, cwd: request.cwd, variables });
   return {
     ...{ name: settings.name, task: null, plan_file, harness: null },
+    variables_json: Object.keys(variables).length === 0 ? null : JSON.stringify(variables),
     ...{ profile_name: null, role: null, worktree: null, repo_root },
     ...{ project: projectLabel(repo_root, request.project), task_group: request.group?.trim() || settings.name },
   };
@@ -94,7 +95,7 @@ export async function startOf(
   schedule: ScheduleRow,
   read: (path: string) => string | null,
 ): Promise<Start> {
-  const { task, plan_file, worktree } = schedule;
+  const { task, plan_file, variables_json, worktree } = schedule;
   if (plan_file !== null) {
     const text = read(plan_file);
     if (text === null) {
@@ -103,7 +104,8 @@ export async function startOf(
         preserved: 'nothing was started',
       });
     }
-    const place = { cwd: schedule.working_dir, schedule_id: schedule.id };
+    const variables = JSON.parse(variables_json ?? '{}') as Record<string, string>;
+    const place = { cwd: schedule.working_dir, schedule_id: schedule.id, variables };
     return { plan: await draftPlan(deps, { text, file: plan_file, ...place }) };
   }
   const session = await prepareSling(deps, PERSON, {

@@ -35,6 +35,7 @@ const NEW_COLUMNS: readonly (keyof NewSchedule)[] = [
     'catch_up',
     'catch_up_max',
     'next_run_at',
+    'variables_json',
   ] as const),
 ];
 

@@ -189,6 +189,9 @@ CREATE TABLE gate_runs (
 ) STRICT;
 `;
 
+/** A schedule fills the plain holes of its plan. */
+export const SCHEDULE_VARIABLES = 'ALTER TABLE schedules ADD COLUMN variables_json TEXT;';
+
 const QUOTA_TABLES = `
 CREATE TABLE pool_quotas (
   pool TEXT NOT NULL,

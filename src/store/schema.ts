@@ -5,7 +5,7 @@ import { END_CAUSES, OUTCOMES } from '../model/turn.ts';
 import { HEALTHS, WATCH_ACTS } from '../model/verdict.ts';
 import { EVENT_BATCHES } from './schema-events.ts';
 import { LINES } from './schema-lines.ts';
-import { PLANS } from './schema-plan.ts';
+import { PLANS, SCHEDULE_VARIABLES } from './schema-plan.ts';
 import { sqlList } from './sql-list.ts';
 import type { SCHEMA } from './version.ts';
 
@@ -300,6 +300,7 @@ export const MIGRATIONS: readonly string[] = [
   MAIL_AGAIN + LINES,
   EVENT_BATCHES,
   PLANS,
+  SCHEDULE_VARIABLES,
 ] as const satisfies {
   length: typeof SCHEMA;
 };

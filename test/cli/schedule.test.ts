@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { oddTime } from '../../src/plan/schedule.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
+import { peek } from '../support/peek.ts';
 
 // What starts nothing needs no supervisor; those that it is woken by end it at once.
 const quiet = () => droverBench({ config: { default_harness: 'rehearsal', watchdog: { enabled: false } } });
@@ -87,6 +88,25 @@ describe('drover schedule', () => {
     expect(await add(bench, '--plan', 'night.yaml')).toMatchObject({
       schedule: { name: 'night', plan_file: file, task: null },
     });
+  }, 30_000);
+
+  test('the plain holes of a plan are filled each time it starts, and the label is that of its project (E-055, E-058)', async () => {
+    const bench = quiet();
+    writeFileSync(join(bench.repo, 'night.yaml'), 'name: night\nsteps:\n  - {id: a, task: "mend {{ what }}"}\n');
+    const at = ['--plan', 'night.yaml'];
+    const add0 = ['add', '--cron', '0 0 1 1 *'];
+    expect((await error(bench, [...add0, ...at], 2)).message).toContain('{{ what }}: no value was given');
+    expect((await error(bench, [...add0, ...at, '--var', 'what'], 2)).code).toBe('usage');
+    expect((await error(bench, [...add0, 'a task', '--var', 'what=x'], 2)).code).toBe('usage');
+    const filled = ['--var', 'what=the roof = all', '--label', 'shop'];
+    expect(await add(bench, ...at, ...filled)).toMatchObject({ schedule: { project: 'shop' } });
+    expect((await bench.run(['schedule', 'show', 'night'])).stdout).toContain('what=the roof = all');
+    expect(await add(bench, '--name', 'task', '--label', 'shop', 'a task')).toMatchObject({
+      schedule: { project: 'shop', variables_json: null },
+    });
+    await bench.json(['schedule', 'run', 'night']);
+    const [step] = peek<{ spec_json: string }>(bench, 'SELECT spec_json FROM plan_steps');
+    expect(JSON.parse(step?.spec_json ?? '{}')).toMatchObject({ values: { what: 'the roof = all' } });
   }, 30_000);
 
   test('preview shows both zones, and stores nothing', async () => {

@@ -29,6 +29,7 @@ const draft = (more: Partial<NewSchedule> = {}): NewSchedule => ({
   ...{ id: newId('schedule'), name: 'check', cron: '*/15 * * * *', timezone: 'UTC', task: 'Check backlog health' },
   ...{
     plan_file: null,
+    variables_json: null,
     harness: null,
     profile_name: null,
     role: null,

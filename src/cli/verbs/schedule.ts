@@ -23,6 +23,7 @@ import { readTextIfExists } from '../../sys/read-text.ts';
 import { announce } from '../announce.ts';
 import type { Context } from '../context.ts';
 import { paint, printJson, safe } from '../output.ts';
+import { addVariable, unusedVariables } from '../plan-file.ts';
 import { readText } from '../read-text.ts';
 import { renderRuns, renderSchedule, renderSchedules, renderTimes, wallText } from '../render-schedule.ts';
 import { examples, type Verb } from '../verb.ts';
@@ -36,7 +37,9 @@ interface AddOptions {
   profile?: string;
   role?: string;
   worktree?: boolean;
+  label?: string;
   group?: string;
+  var?: string[];
   overlap: Overlap;
   catchUp: CatchUp;
   catchUpMax: string;
@@ -90,6 +93,7 @@ export const verb: Verb = {
     examples(command, [
       'drover schedule add --cron "30 2 * * 1-5" --tz Europe/Berlin --name deps "update the dependencies"',
       'drover schedule add --cron "0 22 * * *" --plan night.yaml --overlap queue',
+      'drover schedule add --cron "0 3 * * 6" --plan deps.yaml --var target=main --label shop',
       'drover schedule preview "30 2 * * *" --tz Europe/Berlin',
       'drover schedule run deps',
       'drover schedule runs deps',
@@ -116,17 +120,23 @@ function configureAdd(command: Command, context: Context): void {
     .requiredOption('--cron <expression>', 'five to seven fields, in quotes')
     .option('--tz <zone>', 'IANA time zone', 'UTC')
     .option('--plan <file>', 'start this plan; read anew each time')
+    .option('--var <name=value>', 'value of a plain hole of the plan, any number of times', collect)
     .option('--name <name>', 'a name to address it by')
     .option('--harness <id>', 'claude, codex, gemini, opencode, rehearsal, auto, or one of the config')
     .option('--profile <name>', 'launch settings from the config')
     .option('--role <name>', 'a page in agents/')
     .option('--worktree', 'work in a worktree and branch of its own')
     .option('--no-worktree', 'work in the directory itself')
+    .option('--label <label>', 'project label (default: the name of the repository)')
     .option('--group <label>', 'group label')
     .addOption(new Option('--overlap <how>', 'when the one before has not ended').choices(OVERLAPS).default('skip'))
     .addOption(new Option('--catch-up <how>', 'about times that were missed').choices(CATCH_UPS).default('latest'))
     .option('--catch-up-max <n>', 'of all: at most this many', '3')
     .action((task: string | undefined, options: AddOptions) => add(context, task, options));
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text];
 }
 
 async function add(context: Context, task: string | undefined, options: AddOptions): Promise<void> {
@@ -136,7 +146,13 @@ async function add(context: Context, task: string | undefined, options: AddOptio
   const draft = await draftSchedule(deps, {
     ...{ cron: options.cron, timezone: options.tz, cwd: context.cwd, target, name: options.name },
     ...{ harness: options.harness, profile: options.profile, role: options.role, worktree: options.worktree },
-    ...{ group: options.group, overlap: options.overlap, catch_up: options.catchUp, catch_up_max },
+    ...{
+      project: options.label,
+      group: options.group,
+      overlap: options.overlap,
+      catch_up: options.catchUp,
+      catch_up_max,
+    },
   });
   const schedule = await insertSchedule(deps.store, draft, deps.clock.now());
   await announce(deps, caller);
@@ -152,13 +168,19 @@ function firstText({ next_run_at, timezone }: ScheduleRow): string {
 async function targetOf(context: Context, task: string | undefined, options: AddOptions): Promise<ScheduleTarget> {
   if ((task === undefined) === (options.plan === undefined))
     throw usage('Give either a task or --plan FILE.', 'A task may be - for standard input, or @FILE.');
-  if (options.plan === undefined) return { task: await readText(task ?? '') };
+  const variables = (options.var ?? []).reduce((all, pair) => addVariable(pair, all), {} as Record<string, string>);
+  if (options.plan === undefined) {
+    if (options.var !== undefined) throw usage('--var is for a plan.', 'Write the values into the task.');
+    return { task: await readText(task ?? '') };
+  }
   if ([options.harness, options.profile, options.role, options.worktree].some((word) => word !== undefined))
     throw usage('A plan says itself how its steps are started.', 'Write harness, profile, role and worktree into it.');
   const plan_file = resolve(context.cwd, options.plan);
   const text = readTextIfExists(plan_file);
   if (text === null) throw usage(`There is no file ${plan_file}.`, 'Name the file of a plan.');
-  return { plan_file, text };
+  for (const unused of unusedVariables(text, variables))
+    if (!context.globals.quiet) console.error(paint('yellow', `note: no hole asks for the variable ${safe(unused)}`));
+  return { plan_file, text, variables };
 }
 
 function usage(message: string, hint: string): AppError {
