@@ -1,24 +1,41 @@
 import { AppError } from '../model/error.ts';
-import { createContext, type Globals } from './context.ts';
+import { type Context, createContext, type Globals } from './context.ts';
 import { loadColours } from './output.ts';
+import { printFailure, watchPrinting } from './print.ts';
 import { exitCode, type Verb } from './verb.ts';
 import { VERBS } from './verbs.ts';
 
 /** Runs one verb; every failure becomes a rendered error and a documented exit code. */
 export async function runVerb(name: string, argv: string[], globals: Globals, version: string): Promise<number> {
   const context = createContext(globals);
+  watchPrinting();
   try {
     await loadColours();
     const verb = await verbOf(name);
     const plain = verb.plain?.(argv, context) ?? null;
-    if (plain === null) return await (await import('./parse.ts')).parseAndRun({ name, verb, argv, version }, context);
+    if (plain === null) {
+      const { parseAndRun } = await import('./parse.ts');
+      return await printed(await parseAndRun({ name, verb, argv, version }, context), context);
+    }
     await plain;
-    return exitCode.code;
+    return await printed(exitCode.code, context);
   } catch (error) {
     return await (await import('./report-error.ts')).reportError(error, context);
   } finally {
     context.close();
   }
+}
+
+/** When not all of the answer was printed, that is a failure of its own: whoever reads it must not take it for the whole. */
+async function printed(code: number, context: Context): Promise<number> {
+  const failure = printFailure();
+  if (failure === null) return code;
+  const [{ outputFailed }, { reportError }] = await Promise.all([
+    import('./stream-out.ts'),
+    import('./report-error.ts'),
+  ]);
+  const failed = await reportError(outputFailed(failure), context);
+  return code === 0 ? failed : code;
 }
 
 /** Throws `unknown_verb` (2). */

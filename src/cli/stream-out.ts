@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { AppError } from '../model/error.ts';
 import { systemClock } from '../sys/clock.ts';
+import { isFullPipe, isReaderGone } from './print.ts';
 
 /** Nobody reads standard output any more (`drover logs … | head`): the end of the work, not a failure. */
 export class ReaderGone extends Error {
@@ -19,9 +20,8 @@ export async function writeOut(data: string | Uint8Array): Promise<void> {
     try {
       rest = rest.subarray(writeSync(1, rest));
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : '';
-      if (code === 'EPIPE') throw new ReaderGone();
-      if (code !== 'EAGAIN') throw outputFailed(error);
+      if (isReaderGone(error)) throw new ReaderGone();
+      if (!isFullPipe(error)) throw outputFailed(error);
       await systemClock.sleep(RETRY_MS);
     }
   }
@@ -39,9 +39,9 @@ export async function printWhole(text: string): Promise<void> {
 /** Code of the error that is told on standard error in every form, because standard output takes nothing. */
 export const OUTPUT_FAILED = 'output_failed';
 
-function outputFailed(error: unknown): AppError {
+export function outputFailed(error: unknown): AppError {
   const reason = error instanceof Error ? error.message : String(error);
   return new AppError('failed', OUTPUT_FAILED, `Standard output could not be written: ${reason}`, {
-    hint: 'Is the disk full? What was printed so far is not all of it.',
+    hint: 'Is the disk full? What was printed is not all of it; what the verb was to do is done.',
   });
 }
