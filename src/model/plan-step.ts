@@ -42,6 +42,12 @@ export type SkipCause = (typeof SKIP_CAUSES)[number];
 /** The word in a step's column `reason` that rules decide by; a sentence is kept beside it. */
 export type StepOutcome = FailureCause | SkipCause;
 
+/** What has to be done before a step that was refused can go on: in words, and as commands. Kept in the plan's log. */
+export interface WayOn {
+  hint: string | null;
+  commands: string[];
+}
+
 /** One row of `plan_steps`. Times are wall milliseconds. */
 export interface StepRow {
   plan_id: string;

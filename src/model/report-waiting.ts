@@ -1,5 +1,6 @@
 import { type BudgetRow, percentSpent, raiseCommand, type Spending } from './budget.ts';
 import type { ExpandedStep } from './plan.ts';
+import type { WayOn } from './plan-step.ts';
 import type { Waiting } from './report.ts';
 import type { ReportRows, ReportSessionRow, ReportStateRow } from './report-rows.ts';
 import type { ParkedReason } from './session.ts';
@@ -143,7 +144,7 @@ function planWaits({ plan, run, budgets, pools }: Facts, spent: Spending): Entry
 }
 
 /** Steps whose work is done and did not get where it is meant to go. */
-function mergeWaits({ plan, steps, sessions, merges }: Facts): Entry[] {
+function mergeWaits({ plan, steps, sessions, merges, plan_log }: Facts): Entry[] {
   return steps
     .filter(({ state, session_id }) => state === 'parked' && session_id !== null)
     .flatMap((step): Entry[] => {
@@ -153,24 +154,34 @@ function mergeWaits({ plan, steps, sessions, merges }: Facts): Entry[] {
       if (session === undefined || plan === null) return [];
       const { merge: mode } = JSON.parse(step.spec_json) as Partial<ExpandedStep>;
       const name = quoted(session.name);
-      const tried = [...(merge?.outcome === 'conflict' ? [`drover rebase ${name}`] : []), `drover merge ${name}`];
+      const way = wayOnIn(plan_log, step_id);
+      const rebase = merge?.outcome === 'conflict' && way.commands.length === 0 ? [`drover rebase ${name}`] : [];
+      const tried = [...way.commands, ...rebase, `drover merge ${name}`];
+      const why = [merge?.reason ?? step.reason, way.hint].filter((text) => text !== null).join('. ');
       return [
         {
           ...{ kind: 'step', name: session.name, session_id: session.id, step_id, resumes_at: null, by_itself: false },
           reason: merge?.outcome ?? (mode === 'pr' ? 'pull request' : 'merge'),
-          ...{ evidence: clipped(merge?.reason ?? step.reason), since_at: merge?.ended_at ?? null },
-          commands: merge === undefined ? untried(session, step.reason, plan.id) : tried,
+          ...{ evidence: clipped(why), since_at: merge?.ended_at ?? null },
+          commands: merge === undefined ? untried(session, step.reason, plan.id, way) : tried,
         },
       ];
     });
 }
 
+/** What the refusal that parked a step last said is to be done; nothing: it said nothing. */
+function wayOnIn(plan_log: Facts['plan_log'], step_id: string): WayOn {
+  const last = plan_log.findLast((line) => line.step_id === step_id && ['parked', 'way_on'].includes(line.event));
+  if (last?.event !== 'way_on' || last.detail === null) return { hint: null, commands: [] };
+  return JSON.parse(last.detail) as WayOn;
+}
+
 /** What refused it before there was an attempt is put right by a person; the plan's own way of merging is then tried again. */
-function untried({ worktree_path }: ReportSessionRow, reason: string | null, plan_id: string): string[] {
+function untried({ worktree_path }: ReportSessionRow, reason: string | null, plan_id: string, way: WayOn): string[] {
   const isDirty = worktree_path !== null && /uncommitted changes|not committed/.test(reason ?? '');
   const git = `git -C ${quoted(worktree_path ?? '')}`;
   return [
-    ...(isDirty ? [`${git} status --short`, `${git} add --all && ${git} commit -m 'what is left'`] : []),
+    ...(isDirty ? [`${git} status --short`, `${git} add --all && ${git} commit -m 'what is left'`] : way.commands),
     `drover plan resume ${plan_id}`,
   ];
 }

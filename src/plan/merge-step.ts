@@ -2,6 +2,7 @@ import { mergeSession, type OneRequest, rebaseSession } from '../merge/one.ts';
 import { AppError } from '../model/error.ts';
 import { OPERATOR } from '../model/mail.ts';
 import type { ExpandedStep } from '../model/plan.ts';
+import type { WayOn } from '../model/plan-step.ts';
 import type { SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { openPullRequest } from '../session/pull-request.ts';
@@ -26,12 +27,14 @@ export async function mergeStep(deps: Deps, wanted: Effect & { do: 'merge' }, si
   if (row === null || step === null || step.state !== 'merging' || step.round !== round) return;
   const { merge } = JSON.parse(step.spec_json) as ExpandedStep;
   let refusal: string | null;
+  let way_on: WayOn | undefined;
   try {
     refusal = merge === 'pr' ? await openPullRequest(deps, row) : await mergeWhenFree(deps, wanted, row, signal);
   } catch (error) {
     const refused = refusalOf(error);
     if (refused === null && error instanceof AppError && error.kind !== 'bug') throw error;
     refusal = refused?.message ?? `internal: ${String(error)}`;
+    if (refused !== null) way_on = wayOn(refused);
     if (refused === null) {
       // A bug must not meet every supervisor to come.
       await moveStep(store, { plan_id, step_id, round, to: 'parked', reason: refusal, now: clock.now() });
@@ -39,8 +42,17 @@ export async function mergeStep(deps: Deps, wanted: Effect & { do: 'merge' }, si
     }
   }
   const key = { plan_id, step_id, round, now: clock.now() };
-  if (refusal !== null) await moveStep(store, { ...key, to: 'parked', reason: refusal });
+  if (refusal !== null) await moveStep(store, { ...key, to: 'parked', reason: refusal, ...(way_on && { way_on }) });
   else if (merge === 'pr') await moveStep(store, { ...key, to: 'done', session_id });
+}
+
+/** What the refusal itself says is to be done first; that the work is handed to another session, is no way for the step. */
+function wayOn({ details }: AppError): WayOn {
+  const { hint, recovery_commands = [] } = details;
+  return {
+    hint: hint ?? null,
+    commands: recovery_commands.filter((command) => !/^drover (recover|merge) /.test(command)),
+  };
 }
 
 /** So many supervisors may be killed in the middle of it, as by a gate that ends whoever runs it; then a person has to look. */

@@ -6,6 +6,7 @@ import {
   type StepRow,
   type StepSessionRow,
   type StepState,
+  type WayOn,
 } from '../model/plan-step.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
@@ -70,6 +71,8 @@ export interface StepMove extends TryKey {
   reason?: string | null;
   session_id?: string | null;
   outputs_json?: string | null;
+  /** Of one that is parked because something was refused. */
+  way_on?: WayOn;
 }
 
 /**
@@ -100,6 +103,8 @@ function moveStepIn(tx: Tx, move: StepMove, more: Params): StepRow | null {
   if (row === null) return null;
   const event = to === 'pending' ? 'retry' : to;
   logIn(tx, { plan_id, step_id, event, outcome: outcome ?? null, detail: reason ?? null, at: now });
+  if (move.way_on !== undefined)
+    logIn(tx, { plan_id, step_id, event: 'way_on', detail: JSON.stringify(move.way_on), at: now });
   return row;
 }
 

@@ -49,7 +49,9 @@ export function checkWorkingDirectory(cwd: string): void {
     accessSync(cwd, constants.X_OK);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
-      throw new AppError('not_found', 'cwd_not_found', `the working directory ${cwd} does not exist`);
+      throw new AppError('not_found', 'cwd_not_found', `the working directory ${cwd} does not exist`, {
+        hint: 'Was it moved or removed? Put it back where it was first.',
+      });
     }
     throw systemError(error, `enter ${cwd}`);
   }

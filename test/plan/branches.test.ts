@@ -1,10 +1,11 @@
 import { expect, test } from 'bun:test';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PlanRow } from '../../src/model/plan.ts';
 import { archiveAttempts, countAttempt } from '../../src/plan/attempts.ts';
 import type { Effect } from '../../src/plan/effects.ts';
 import { mergeStep } from '../../src/plan/merge-step.ts';
+import { reportOf } from '../../src/plan/report.ts';
 import { advancePlan } from '../../src/plan/run.ts';
 import { newMemory } from '../../src/plan/scene.ts';
 import { mergesCutOff } from '../../src/store/merge.ts';
@@ -220,4 +221,44 @@ test('of three good attempts the smallest is taken; the branches of the others a
   );
   expect(refs).toEqual(wanted.sort());
   expect(here.trees()).toHaveLength(3);
+});
+
+const waitsOf = async ({ world }: Field, { run_id }: PlanRow) =>
+  (await reportOf(world.store, run_id, world.clock.now()))?.waiting.map(({ evidence, commands }) => ({
+    ...{ evidence, commands },
+  }));
+
+test('the report says what is to be done first, and its commands move the step on (E-153)', async () => {
+  const here = await field();
+  const row = await here.completed('first');
+  commit(row.worktree_path, { 'new.txt': 'mine\n' });
+  const plan = await stepOf(here, 'merge: queue', [row.id]);
+  await here.world.store.write((tx) => tx.run('UPDATE sessions SET run_id = :run_id', { run_id: plan.run_id }));
+  const again = async () => {
+    expect(await reopenMerges(here.world.store, { plan_id: plan.id, now: here.world.clock.now() })).toEqual(['a']);
+    await merge(here, plan);
+  };
+  const other = `${here.repo}-other`;
+  plainGit(here.repo, 'worktree', 'add', '--quiet', '--force', other, 'main');
+  await merge(here, plan);
+  expect(await waitsOf(here, plan)).toEqual([
+    {
+      evidence: expect.stringContaining('Only one of them could follow the branch.'),
+      commands: [`git -C ${other} switch --detach`, `drover plan resume ${plan.id}`],
+    },
+  ]);
+
+  // While it is moved no command helps; what does is said, and nothing of the refusal before.
+  renameSync(here.repo, `${here.repo}-moved`);
+  await again();
+  expect(await waitsOf(here, plan)).toEqual([
+    {
+      evidence: `the working directory ${here.repo} does not exist. Was it moved or removed? Put it back where it was first.`,
+      commands: [`drover plan resume ${plan.id}`],
+    },
+  ]);
+  renameSync(`${here.repo}-moved`, here.repo);
+  plainGit(other, 'switch', '--quiet', '--detach');
+  await again();
+  expect((await stepsOf(here.world, plan)).a).toMatchObject({ state: 'done' });
 });
