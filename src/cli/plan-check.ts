@@ -5,7 +5,7 @@ import type { ExpandedStep, PlanSettings } from '../model/plan.ts';
 import type { PoolRow } from '../model/pool.ts';
 import { findPrice } from '../model/usage.ts';
 import { checkPlanFile, launchFacts, type PlanFileCheck, planInvalid } from '../plan/draft.ts';
-import type { GroundDeps } from '../session/ground.ts';
+import { type GroundDeps, refuseLaunches } from '../session/ground.ts';
 import type { SlingLaunch } from '../session/sling.ts';
 import { pastSessions } from '../store/history.ts';
 import { poolUses } from '../store/pool.ts';
@@ -21,14 +21,19 @@ import { forecastText, type Slots } from './render-forecast.ts';
  */
 export async function planCheck(context: Context, word: string, variables: Record<string, string>): Promise<void> {
   const { text } = await readPlanSource(context.cwd, word);
-  const check = await checkPlanFile(groundDeps(context), { text, cwd: context.cwd, variables });
-  if (check.plan === null) throw planInvalid(word === '-' ? null : word, check.issues, Number.POSITIVE_INFINITY);
+  const deps = groundDeps(context);
+  const check = await checkPlanFile(deps, { text, cwd: context.cwd, variables });
+  if (check.plan === null) throw planInvalid(word === '-' ? null : word, check.issues, MOST_TOLD);
   const { settings, steps, launches } = check.plan;
   const { past, pools } = await known(context);
   const slots = slotsOf(check, settings, steps);
   const concurrency = Math.min(slots.concurrency, slots.max_live_sessions, slots.max_worktrees ?? slots.concurrency);
   const coming = forecast({ name: settings.name, concurrency, steps }, launchFacts(launches), past);
-  const notes = [...slotNotes(check, slots, steps), ...notesOf(check, text, variables, coming, pools)];
+  const notes = [
+    ...refusedNotes(deps, check),
+    ...slotNotes(check, slots, steps),
+    ...notesOf(check, text, variables, coming, pools),
+  ];
   if (context.globals.json) {
     const launched = Object.fromEntries(launchFacts(launches));
     return printJson({ file: word, plan: settings, steps, launches: launched, forecast: coming, slots, notes });
@@ -36,6 +41,9 @@ export async function planCheck(context: Context, word: string, variables: Recor
   console.log(forecastText({ settings, forecast: coming, slots, caps: settings.pools }));
   for (const note of notes) console.error(paint('yellow', `note: ${safe(note)}`));
 }
+
+/** Lines of mistakes; a program finds all of them in `error.data`. */
+const MOST_TOLD = 500;
 
 /** What a look at a plan needs; nothing of it is a store. */
 export function groundDeps({ env, package_dir, globals }: Context): GroundDeps {
@@ -109,6 +117,20 @@ function notesOf(
   const bound = plan?.settings.budget?.cost_micros ?? null;
   if (cost !== null && bound !== null && cost > bound) notes.push('at its worst it costs more than its budget');
   return [...notes, ...priceNotes(ground.config.prices, plan)];
+}
+
+/** Harnesses that nothing can be started with here, e.g. because they are not installed. */
+function refusedNotes(deps: GroundDeps, { ground: { place, config }, plan }: PlanFileCheck): string[] {
+  const harnesses = new Map([...(plan?.launches.values() ?? [])].map(({ harness }) => [harness.id, harness]));
+  return [...harnesses.values()].flatMap((harness) => {
+    try {
+      if (place !== null) refuseLaunches(deps, config, place, [{ harness }]);
+      return [];
+    } catch (error) {
+      if (!(error instanceof AppError) || error.kind !== 'refused') throw error;
+      return [`${error.message} \`plan run\` will refuse it here.`];
+    }
+  });
 }
 
 /**

@@ -105,7 +105,7 @@ const ISSUES_TOLD = 50;
 export function planInvalid(file: string | null, issues: readonly LocatedIssue[], most = ISSUES_TOLD): AppError {
   const name = file ?? 'plan';
   const told = issues.slice(0, most).map(({ line, column, message }) => `${name}:${line}:${column} ${message}`);
-  const more = issues.length > most ? [`and ${issues.length - most} more; see drover plan check`] : [];
+  const more = issues.length > most ? [`and ${issues.length - most} more; drover plan check --json has all`] : [];
   const what = issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`;
   return new AppError('usage', 'plan_invalid', `The plan has ${what}:\n${[...told, ...more].join('\n')}`, {
     hint: 'Correct these places; `drover plan check` looks again.',

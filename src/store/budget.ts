@@ -49,26 +49,42 @@ export function setBudgetIn(tx: Tx, input: NewBudget): BudgetRow {
 }
 
 /**
- * Adds to a bound that exists, in one write, so that two people's raises both count (I18). Throws `budget_not_found` (4)
- * when it does not exist, or has no bound on a side that is raised.
+ * Adds to a bound that exists, in one write, so that two people's raises both count (I18). Thresholds that are still behind
+ * it are not told again, but that it is spent. `day`: midnight, for the budgets of a day. Throws `budget_not_found` (4) when
+ * it does not exist, or has no bound on a side that is raised.
  */
 export async function raiseBudget(
   store: Store,
-  input: BudgetKey & { cost_micros: number; tokens: number; now: number },
+  input: BudgetKey & { cost_micros: number; tokens: number; day?: number; now: number },
 ): Promise<BudgetRow> {
+  const { day = 0, ...more } = input;
   return store.write((tx) => {
     const row = tx.get<BudgetRow>(
-      `UPDATE budgets SET cost_micros = cost_micros + :cost_micros, tokens = tokens + :tokens, alerted_percent = 0,
+      `UPDATE budgets SET cost_micros = cost_micros + :cost_micros, tokens = tokens + :tokens,
          raised_count = raised_count + 1, updated_at = :now
        WHERE scope = :scope AND key = :key AND (:cost_micros = 0 OR cost_micros IS NOT NULL)
          AND (:tokens = 0 OR tokens IS NOT NULL) RETURNING *`,
-      { ...input },
+      { ...more },
     );
-    if (row !== null) return row;
-    throw new AppError('not_found', 'budget_not_found', `There is no such budget of ${input.scope} ${input.key}.`, {
-      hint: '`drover budget list` shows what is bounded.',
-      preserved: 'nothing was changed',
+    if (row === null) throw notRaised(input, readBudget(tx, input));
+    const told = Math.min(Math.floor(readSpent(tx, row, day).percent), 99);
+    if (row.alerted_percent <= told) return row;
+    const known = { scope: row.scope, key: row.key, alerted_percent: told };
+    tx.run('UPDATE budgets SET alerted_percent = :alerted_percent WHERE scope = :scope AND key = :key', known);
+    return { ...row, ...known };
+  });
+}
+
+function notRaised({ scope, key, tokens }: BudgetKey & { tokens: number }, row: BudgetRow | null): AppError {
+  const preserved = 'nothing was changed';
+  const of = scope === 'global' ? 'the day' : `${scope} ${key}`;
+  if (row === null)
+    return new AppError('not_found', 'budget_not_found', `There is no budget of ${of}.`, {
+      ...{ hint: '`drover budget list` shows what is bounded.', preserved },
     });
+  const side = tokens > 0 && row.tokens === null ? 'tokens' : 'dollars';
+  return new AppError('not_found', 'budget_not_found', `The budget of ${of} has no bound in ${side}.`, {
+    ...{ hint: '`drover budget set` gives it one; both sides have to be named then.', preserved },
   });
 }
 

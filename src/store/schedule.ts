@@ -71,10 +71,7 @@ export async function findSchedule(store: Store, wanted: string): Promise<Schedu
 /** True only if a row was removed (E-057). What it started goes on; its history stays. */
 export async function removeSchedule(store: Store, id: string): Promise<boolean> {
   return store.write((tx) => {
-    tx.run(
-      "UPDATE schedule_runs SET state = 'skipped', reason = 'the schedule was removed' WHERE schedule_id = :id AND state = 'waiting'",
-      { id },
-    );
+    passOver(tx, id, 'the schedule was removed', false);
     return tx.run('DELETE FROM schedules WHERE id = :id', { id }) === 1;
   });
 }
@@ -294,12 +291,23 @@ export async function setScheduleEnabled(
   store: Store,
   input: { id: string; next_run_at: number | null; disabled_reason: string | null; now: number },
 ): Promise<ScheduleRow | null> {
-  return store.write((tx) =>
-    tx.get<ScheduleRow>(
+  return store.write((tx) => {
+    // What waited when it was switched off is not started by switching it on, however late.
+    passOver(tx, input.id, 'the schedule was switched off', input.disabled_reason === null);
+    return tx.get<ScheduleRow>(
       `UPDATE schedules SET is_enabled = (:disabled_reason IS NULL), disabled_reason = :disabled_reason,
          next_run_at = :next_run_at, fail_count = 0, backoff_until_at = NULL, updated_at = :now
        WHERE id = :id RETURNING *`,
       input,
-    ),
+    );
+  });
+}
+
+/** A run that waits starts nothing any more; `only_off`: if the schedule is switched off. */
+function passOver(tx: Tx, schedule_id: string, reason: string, only_off: boolean): void {
+  tx.run(
+    `UPDATE schedule_runs SET state = 'skipped', reason = :reason WHERE schedule_id = :schedule_id AND state = 'waiting'
+       ${only_off ? 'AND EXISTS (SELECT 1 FROM schedules WHERE id = :schedule_id AND is_enabled = 0)' : ''}`,
+    { schedule_id, reason },
   );
 }

@@ -55,7 +55,10 @@ describe('plan check', () => {
   test('a stop that a harness cannot tell of in time, and work that is done twice, are told', async () => {
     const text = (steps: string) => `name: n\nstop_when: {quota_left: 10%}\nsteps:\n${steps}`;
     const check = async (steps: string) =>
-      (await bench.run(['plan', 'check', '-'], { stdin: text(steps) })).stderr.replaceAll(/^note: slots.*\n/gm, '');
+      (await bench.run(['plan', 'check', '-'], { stdin: text(steps) })).stderr.replaceAll(
+        /^note: (slots|.* is not installed).*\n/gm,
+        '',
+      );
     expect(await check('  - {task: t, harness: codex}\n  - {task: t, harness: claude}\n')).toContain(
       'note: stop_when.quota_left: codex does not tell what is left of its quota; it counts once a usage limit is hit\n',
     );
@@ -70,7 +73,7 @@ describe('plan check', () => {
     const step = 'worktree: true, harness: rehearsal, task: t';
     const check = async (text: string) => {
       const done = await own.run(['plan', 'check', '-'], { stdin: `name: n\nconcurrency: 3\nsteps:\n${text}` });
-      return [done.code, done.stderr];
+      return [done.code, done.stderr.replaceAll(/^note: .* is not installed.*\n/gm, '')];
     };
     const wide = 'note: slots: up to 3 worktrees are wanted at a time, max_worktrees is 2: the rest waits\n';
     expect(await check(`  - {id: l, task: t}\n  - {${step}, needs: l, foreach: {step: l, max: 9}}\n`)).toEqual([
@@ -91,7 +94,7 @@ describe('plan check', () => {
       const text = `name: n\n${head}steps:\n  - {id: a, task: t, ${step}}\n  - {id: b, task: t, harness: rehearsal}\n`;
       const done = await own.run(['plan', 'check', '-'], { stdin: text });
       expect(done.code).toBe(0);
-      return done.stderr;
+      return done.stderr.replaceAll(/^note: .* is not installed.*\n/gm, '');
     };
     const note = (who: string, what: string) =>
       `note: nobody knows what ${who} costs (a): ${what} cannot hold; set its price in the config, or bound tokens\n`;
@@ -107,6 +110,20 @@ describe('plan check', () => {
     expect(await check('budget: {tokens: 5000}\n')).toBe('');
     expect(await check('budget: {usd: 5}\n', user, 'harness: rehearsal')).toBe('');
   }, 30_000);
+
+  test('a harness that is not installed is told of once; of very many mistakes the first ones, and where all are', async () => {
+    const own = droverBench({ config: { harness_runners: { mine: { program: 'no-such-program-here' } } } });
+    const check = (steps: string, ...more: string[]) =>
+      own.run(['plan', 'check', '-', ...more], { stdin: `name: n\nsteps:\n${steps}` });
+    const done = await check('  - {task: t, harness: mine}\n'.repeat(2));
+    expect([done.code, done.stderr]).toEqual([
+      0,
+      'note: mine is not installed: no no-such-program-here on PATH. `plan run` will refuse it here.\n',
+    ]);
+    const bad = Array.from({ length: 700 }, (_, i) => `  - {task: t, harness: no-${i}}\n`).join('');
+    expect((await check(bad)).stderr).toContain('and 200 more; drover plan check --json has all');
+    expect(JSON.parse((await check(bad, '--json')).stdout).error.data.issues).toHaveLength(700);
+  });
 
   test('the past of similar steps on this machine is its forecast', async () => {
     const world = await testStore();

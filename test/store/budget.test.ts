@@ -80,7 +80,13 @@ test('a threshold is told once, to one caller, and again after the budget was ra
     tokens: 120,
     raised_count: 1,
   });
-  expect(await cross()).toEqual([50, 80, 100]);
+  // Those that are still behind it are not told again, but that it is spent already.
+  expect(await cross()).toEqual([100]);
+  const more = await raiseBudget(world.store, { ...RUN, cost_micros: 0, tokens: 120, now: 3 });
+  expect(more).toMatchObject({ tokens: 240, alerted_percent: 50 });
+  expect(await cross()).toEqual([]);
+  await spend(80, 1);
+  expect(await cross()).toEqual([80]);
   // The budget of a run has no days.
   expect(await crossOn(world.store, 1_000)).toEqual([]);
 });
@@ -96,7 +102,10 @@ test('two raises at once both count (I18); what has no bound cannot be raised', 
   for (const more of [{ tokens: 5 }, { key: 'x' }])
     await expect(
       raiseBudget(world.store, { ...RUN, cost_micros: 5, now: 3, tokens: 0, ...more }),
-    ).rejects.toMatchObject({ code: 'budget_not_found' });
+    ).rejects.toMatchObject({
+      code: 'budget_not_found',
+      message: expect.stringContaining('key' in more ? 'no budget of run x' : 'no bound in tokens'),
+    });
   await expect(setBudget(world.store, { ...RUN, cost_micros: -1, tokens: null, now: 4 })).rejects.toThrow('CHECK');
 });
 

@@ -141,6 +141,33 @@ test('what waits goes once the one before has ended, once, whoever looks', async
   expect(await findSchedule(world.store, 'check')).toMatchObject({ next_run_at: DUE + 45 * MINUTE });
 });
 
+test('what waits is passed over when its schedule is switched off, also by its failures, and not started later', async () => {
+  for (const how of ['by hand', 'by failures']) {
+    const { world, row } = await made({ overlap: 'queue' });
+    const first = await fire(world.store, DUE);
+    await fire(world.store, DUE + 15 * MINUTE);
+    const of = { id: row.id, now: DUE + 16 * MINUTE };
+    if (how === 'by hand')
+      await setScheduleEnabled(world.store, { ...of, next_run_at: null, disabled_reason: 'holidays' });
+    else
+      await world.store.write((tx) =>
+        tx.run("UPDATE schedules SET is_enabled = 0, disabled_reason = 'it failed 5 times in a row: x'"),
+      );
+    await stop(world.store, first?.session?.id ?? '');
+    await setScheduleEnabled(world.store, { ...of, next_run_at: DUE + 60 * MINUTE, disabled_reason: null });
+    expect(await decide(world.store, DUE + 20 * MINUTE)).toEqual([]);
+    expect((await rows(world, row.id)).map(({ state, reason }) => [state, reason])).toEqual([
+      ['fired', null],
+      ['skipped', 'the schedule was switched off'],
+    ]);
+    // Whoever is switched on already loses nothing.
+    await fire(world.store, DUE + 60 * MINUTE);
+    await fire(world.store, DUE + 75 * MINUTE);
+    await setScheduleEnabled(world.store, { ...of, next_run_at: DUE + 90 * MINUTE, disabled_reason: null });
+    expect((await rows(world, row.id)).at(-1)).toMatchObject({ state: 'waiting' });
+  }
+});
+
 test('a plan is started in the same transaction, and counts as running until it has ended', async () => {
   const { world, row } = await made({ task: null, plan_file: 'night.yaml' });
   const { plan } = readPlan('name: night\nsteps: [{task: t}]');

@@ -104,8 +104,9 @@ export const verb: Verb = {
 Five fields: minute hour day month weekday (0 or 7 is Sunday); six: seconds first; a seventh says which years. A time that
 the clock jumps over is due behind the gap, one that comes twice the first time.
 Each due time starts once, whoever looks and whatever is killed. Times that passed while nobody was there: one makes up for
-all (latest), none, or the last of them (all). What cannot start is tried again at later times; after five failures in a
-row the schedule is switched off, with a mail to the operator.
+all (latest), none, or the last of them (all). What cannot start is not started again for that time: the next due time
+tries, those that come soon after a failure are skipped. After five failures in a row the schedule is switched off, with a
+mail to the operator.
 Exit codes: 0 ok (rm also when there was none), 2 usage or a mistake in expression, zone, task or plan, 3 refused, 4 no
 such schedule.`,
     );
