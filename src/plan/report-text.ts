@@ -1,5 +1,6 @@
 import { moneyText } from '../model/budget.ts';
 import type { Report, ReportMissed, ReportStep, Spent, Waiting } from '../model/report.ts';
+import { quoted } from '../model/shell.ts';
 import { wallAt } from '../model/window.ts';
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it removes
@@ -186,8 +187,33 @@ function lastLine(output: string): string {
   return output.split('\n').findLast((line) => line.trim() !== '') ?? '';
 }
 
+/** Commands shown of those that take failed steps up again. */
+const WAYS_SHOWN = 5;
+
+/** What takes a failed step up again, whose session does not wait for anybody (that would be told above). */
+function wayBack({ kind, state, outcome, sessions }: ReportStep): string[] {
+  if (kind !== 'task' || state !== 'failed' || outcome === 'sling') return [];
+  const round = Math.max(0, ...sessions.map((each) => each.round));
+  const last = sessions.filter((each) => each.round === round);
+  if (last.some((each) => each.state === 'parked')) return [];
+  const back = last.find((each) => each.state === 'failed' || each.state === 'stopped');
+  if (back !== undefined) return [`drover resume ${quoted(back.name)}`];
+  return last.length === 1 && last[0] !== undefined ? [`drover recover ${quoted(last[0].name)}`] : [];
+}
+
+function wayBackNotes({ plan, steps }: Report): string[] {
+  if (plan === null || plan.state === 'cancelled' || plan.reason?.startsWith('internal: ')) return [];
+  const ways = steps.flatMap(wayBack);
+  if (ways.length === 0) return [];
+  const more = ways.length > WAYS_SHOWN ? `; and ${ways.length - WAYS_SHOWN} more` : '';
+  return [
+    `A failed step goes on with its session, and what was left out because of it comes back: ${ways.slice(0, WAYS_SHOWN).join('; ')}${more}`,
+  ];
+}
+
 /** What went wrong comes first when not all can be shown. */
-function stepSection({ steps }: Report): Section {
+function stepSection(report: Report): Section {
+  const { steps } = report;
   const isBad = ({ state }: ReportStep) => state !== 'done' && state !== 'skipped';
   const shown = steps.length <= SHOWN ? steps : [...steps.filter(isBad), ...steps.filter((step) => !isBad(step))];
   const hasGates = steps.some(({ gates }) => gates.length > 0);
@@ -203,6 +229,7 @@ function stepSection({ steps }: Report): Section {
     'Steps',
     ['Step', 'State', 'Why', 'Tries', 'Took', 'Cost', 'Tokens', ...gate, 'Sessions', 'Merged as'],
     rows,
+    wayBackNotes(report),
   );
 }
 

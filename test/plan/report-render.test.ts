@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Report } from '../../src/model/report.ts';
 import { buildReport } from '../../src/model/report-build.ts';
 import type { ReportRows } from '../../src/model/report-rows.ts';
+import type { SessionState } from '../../src/model/session.ts';
 import { type ReportFormat, renderReport } from '../../src/plan/report.ts';
 import { commitText, costText, durationText, oneLine, timeText, tokensText } from '../../src/plan/report-text.ts';
 import { timelineSvg } from '../../src/plan/timeline-svg.ts';
@@ -344,4 +345,24 @@ test('short words for long things', () => {
   const spent = { unpriced_turns: 0, unpriced_tokens: 0, turns: 1, input_tokens: 0, output_tokens: 0 };
   const all = { ...spent, cache_read_tokens: 0, cache_write_tokens: 0 };
   expect(costText({ ...all, cost_micros: 10_000_001, is_estimated: true })).toBe('≈$10.000001');
+});
+
+test('a failed step is told with what takes it up again; not when nothing does, or when that is told above (C-12)', () => {
+  const report = buildReport(badNight(), NOW);
+  const told = (state: SessionState, plan: Partial<NonNullable<Report['plan']>> = {}) => {
+    const steps = report.steps.map((step) => ({
+      ...step,
+      sessions: step.sessions.map((each) => ({ ...each, state })),
+    }));
+    const own = { ...report, steps, plan: report.plan && { ...report.plan, ...plan } };
+    return /comes back: (.*)$/m.exec(renderReport(own, 'md'))?.[1] ?? null;
+  };
+  expect(told('failed')).toBe('drover resume types-2');
+  expect(told('stopped')).toBe('drover resume types-2');
+  expect(told('zombie')).toBe('drover recover types-2');
+  expect(told('parked')).toBeNull();
+  expect(told('failed', { state: 'cancelled' })).toBeNull();
+  expect(told('failed', { reason: 'internal: bug' })).toBeNull();
+  const many = { ...report, steps: Array.from({ length: 7 }, () => report.steps[1] ?? []).flat() };
+  expect(renderReport(many, 'md')).toContain('types-2; and 2 more');
 });
