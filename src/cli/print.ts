@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { standStill } from '../sys/clock.ts';
 
 const RETRY_MS = 2;
 
@@ -36,7 +37,7 @@ function print(text: string): void {
     try {
       rest = rest.subarray(writeSync(1, rest));
     } catch (error) {
-      if (isFullPipe(error)) Bun.sleepSync(RETRY_MS);
+      if (isFullPipe(error)) standStill(RETRY_MS);
       else failure = error;
     }
   }

@@ -34,7 +34,13 @@ export async function raise(
   demandPerson(caller, 'change a budget');
   const { cost_micros, tokens } = request.more;
   const now = deps.clock.now();
-  await raiseBudget(deps.store, { ...key, cost_micros: cost_micros ?? 0, tokens: tokens ?? 0, day: startOfDay(now), now });
+  await raiseBudget(deps.store, {
+    ...key,
+    cost_micros: cost_micros ?? 0,
+    tokens: tokens ?? 0,
+    day: startOfDay(now),
+    now,
+  });
   const done: PutBack = { resumed: [], not_resumed: [] };
   for (const row of request.resume ? await parkedBy(deps.store, key) : []) {
     try {

@@ -15,6 +15,11 @@ export const systemClock: Clock = {
   },
 };
 
+/** Stands still, for who must not return before something is done: a line that is printed. */
+export function standStill(ms: number): void {
+  Bun.sleepSync(ms);
+}
+
 function nap(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {
