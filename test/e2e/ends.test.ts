@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'bun:test';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, droverBench, writeConfig } from '../support/drover.ts';
+import { freeze } from '../support/freeze.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
 import {
   peek,
@@ -106,8 +107,7 @@ test('stop needs no supervisor that can, frozen or dead, and no settings that ca
   const frozen = droverBench();
   await rehearse(frozen, 'a', HANG);
   const { marker } = await untilTalking(frozen, 'a');
-  const pid = supervisorPid(frozen);
-  process.kill(pid, 'SIGSTOP');
+  const goOn = await freeze(frozen, supervisorPid(frozen));
   writeConfig(frozen.home, { max_live_sessions: 'broken' });
   try {
     const { stopped } = await frozen.json<Stopped>(['stop', 'a']);
@@ -115,7 +115,7 @@ test('stop needs no supervisor that can, frozen or dead, and no settings that ca
     await assertNoLeaks(marker);
   } finally {
     writeConfig(frozen.home, {});
-    process.kill(pid, 'SIGCONT');
+    goOn();
   }
   await until('its turn is settled', () => turnsOf(frozen, 'a').every(({ outcome }) => outcome === 'cancelled'));
   await rehearse(frozen, 'b', HANG);

@@ -317,6 +317,7 @@ test('a database that breaks under a running supervisor: it says so again and ag
   await untilTalking(bench, 'ewe');
   const path = join(bench.drover_home, 'drover.db');
   const db = new Database(path);
+  db.run('PRAGMA busy_timeout = 5000');
   db.run('PRAGMA wal_checkpoint(TRUNCATE)');
   db.close();
   ruin(path);

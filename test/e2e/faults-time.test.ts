@@ -4,8 +4,8 @@ import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import type { TickRow, VerdictRow } from '../../src/model/verdict.ts';
 import { isFlocked } from '../../src/sys/flock.ts';
-import { openWriteGate } from '../../src/sys/gate.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
+import { freeze } from '../support/freeze.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
 import {
   peek,
@@ -92,14 +92,6 @@ test.each([
   60_000,
 );
 
-function isWriting(bench: Bench): boolean {
-  const gate = openWriteGate(homePaths.gate(bench.drover_home));
-  const leave = gate.tryEnter();
-  leave?.();
-  gate.close();
-  return leave === null;
-}
-
 test('drover stops for longer than its timers while the agents go on: nobody is judged, mail of that time arrives (faults 13, 14)', async () => {
   const timers = { first_event_ms: 5_500, between_events_ms: 5_500, tool_ms: 5_500, sigkill_delay_ms: 300 };
   const bench = droverBench({
@@ -111,14 +103,7 @@ test('drover stops for longer than its timers while the agents go on: nobody is 
   await rehearse(bench, 'box', { ...held, on_mail: [{ say: 'read' }] }, ['--role', 'monitor']);
   for (const name of ['silent', 'box']) await untilTalking(bench, name);
   const { pid } = await bench.json<{ pid: number }>(['watch', '--background']);
-  const frozen = [pid, supervisorPid(bench)];
-  const stop = () => frozen.forEach((each) => void process.kill(each, 'SIGSTOP'));
-  const goOn = () => frozen.toReversed().forEach((each) => void process.kill(each, 'SIGCONT'));
-  // Stopped in the middle of a write, they would let nobody else write: not what is asked for here.
-  for (stop(); isWriting(bench); stop()) {
-    goOn();
-    await Bun.sleep(20);
-  }
+  const goOn = await freeze(bench, pid, supervisorPid(bench));
   const start = performance.now();
   try {
     // Nobody answers, so nobody can be promised that it is delivered soon; but it is stored, and the answer says that.

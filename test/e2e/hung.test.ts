@@ -6,6 +6,7 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { liveness } from '../../src/sys/identity.ts';
 import { acquirePidLock } from '../../src/sys/lock.ts';
 import { type Bench, DROVER, droverBench, writeConfig } from '../support/drover.ts';
+import { freeze } from '../support/freeze.ts';
 import { leaksOf } from '../support/leaks.ts';
 import { errorOf, rehearse, supervisorPid, turnsOf, untilState, untilTalking } from '../support/peek.ts';
 import { PACKAGE_DIR } from '../support/store.ts';
@@ -23,14 +24,6 @@ function watchdogPid(bench: Bench): number {
   return existsSync(path) ? Number(readFileSync(path, 'utf8').split('\n')[0]) || 0 : 0;
 }
 
-/** Stops a process, and lets it go on before its home is removed. */
-function freeze(pid: number): void {
-  process.kill(pid, 'SIGSTOP');
-  beforeRemoval(() => {
-    if (liveness({ pid }) === 'alive') process.kill(pid, 'SIGCONT');
-  });
-}
-
 interface Status {
   supervisor_silent: boolean;
   watchdog_silent_since_at: string | null;
@@ -43,7 +36,7 @@ test('a supervisor that hangs: what fails names down, a watchdog can be started,
   await rehearse(bench, 'on', held(bench));
   const { marker } = await untilTalking(bench, 'on');
   const supervisor = supervisorPid(bench);
-  freeze(supervisor);
+  await freeze(bench, supervisor);
   const up = await bench.run(['--json', 'up']);
   expect([up.code, errorOf(up).code]).toEqual([69, 'supervisor_unavailable']);
   expect(errorOf(up).message).toContain(`pid ${supervisor}`);
@@ -102,7 +95,7 @@ test('a watchdog leaves signs of life; without them ps, doctor and status say so
   const before = statSync(lock).mtimeMs;
   await until('a sign of life', () => statSync(lock).mtimeMs > before, 20_000);
   expect(await bench.json<Status>(['status'])).toMatchObject({ watchdog_silent_since_at: null });
-  freeze(pid);
+  await freeze(bench, pid);
   const since = new Date(systemClock.now() - 120_000);
   utimesSync(lock, since, since);
   const ps = await bench.json<{ watchdog: { state: string; seen_at: string } }>(['ps']);

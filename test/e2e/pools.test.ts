@@ -28,7 +28,7 @@ const untilParked = (name: string) => untilState(bench, name, 'parked');
 const outcomes = (name: string) => turnsOf(bench, name).map(({ outcome }) => outcome);
 
 test('one session meets a limit: all wait, one tries, a false reset costs one call, then the others follow one by one', async () => {
-  const limit = { limit: { kind: 'usage_limit', message: 'all spent', resets_in_ms: 4_000 } };
+  const limit = { limit: { kind: 'usage_limit', message: 'all spent', resets_in_ms: 12_000 } };
   // The first reset that was told is false; after it nobody says when.
   await start('wall', 'wall-1', {
     turns: [[{ say: 'hi' }, limit], [{ say: 'again' }, { limit: 'usage_limit' }], [{ say: 'rich' }]],
@@ -42,13 +42,13 @@ test('one session meets a limit: all wait, one tries, a false reset costs one ca
     live_count: 3,
     parked_count: 3,
   });
-  expect((await bench.run(['status'])).stdout).toMatch(/wall-2 .*usage_limit, pool wall opens in \ds/);
+  expect((await bench.run(['status'])).stdout).toMatch(/wall-2 .*usage_limit, pool wall opens in \d+s/);
   expect((await bench.run(['show', 'wall-3'])).stdout).toMatch(
     /Pool +wall {2}blocked, usage_limit: all spent, opens in/,
   );
   expect((await bench.run(['pools'])).stdout).toMatch(/wall +blocked +3 +3 +usage_limit: all spent, opens in/);
   expect((await bench.run(['wait', 'wall-2'])).code).toBe(75);
-  for (const name of ['wall-1', 'wall-2', 'wall-3']) await untilState(bench, name, 'completed');
+  for (const name of ['wall-1', 'wall-2', 'wall-3']) await untilState(bench, name, 'completed', 40_000);
   expect(['wall-1', 'wall-2', 'wall-3'].map(outcomes)).toEqual([
     ['limited', 'limited', 'completed'],
     ['completed'],
@@ -64,7 +64,7 @@ test('one session meets a limit: all wait, one tries, a false reset costs one ca
   expect(['wall-1', 'wall-2', 'wall-3'].map((name) => sessionOf(bench, name).attempt)).toEqual([0, 0, 0]);
   expect(await poolOf('wall')).toMatchObject({ state: 'open', strikes: 0 });
   expect((await bench.run(['logs', 'wall-1'])).stdout).toContain('pool wall: blocked (usage_limit)');
-}, 60_000);
+}, 90_000);
 
 test('a refused login parks every session until a person acts, and tells that person once', async () => {
   const script = {
@@ -190,13 +190,14 @@ test('with its guard off every session of a pool waits for itself', async () => 
 }, 60_000);
 
 test('a supervisor that dies while a pool is blocked changes nothing: the next one sends the probe', async () => {
-  await bench.json(['pools', 'block', 'hand', '--for', '3s']);
+  await bench.json(['pools', 'block', 'hand', '--for', '6s']);
   await start('hand', 'hand-3', DONE);
   await untilParked('hand-3');
   expect((await bench.run(['down'])).code).toBe(0);
   await until(
     'the time has come',
     async () => Date.parse((await poolOf('hand')).opens_at as unknown as string) < Date.now(),
+    20_000,
   );
   expect((await bench.run(['up'])).code).toBe(0);
   await untilState(bench, 'hand-3', 'completed');

@@ -91,10 +91,11 @@ test('a turn beyond limits.memory_mb is parked with its figures, and the next on
   await assertNoLeaks('65.678');
   expect(leaksOf('65.678')).toEqual([]);
   expect(turnsOf(bench, 'hog')[0]).toMatchObject({ end_cause: 'pause', outcome: 'cancelled', tree_empty: 1 });
-  expect(turnsOf(bench, 'hog')[0]?.peak_memory_bytes).toBeGreaterThan(500 * 1_048_576);
+  // It is ended as soon as it is seen beyond its limit, which may be before it has all that it wants.
+  expect(turnsOf(bench, 'hog')[0]?.peak_memory_bytes).toBeGreaterThan(400 * 1_048_576);
   expect(peek(bench, 'SELECT cause, act FROM verdicts')).toContainEqual({ cause: 'memory', act: 'end' });
   expect((await bench.run(['wait', 'hog'])).code).toBe(75);
-  expect((await bench.run(['show', 'hog'])).stdout).toMatch(/PEAK MEMORY +CPU[\s\S]* [5-9]\d\d MB /);
+  expect((await bench.run(['show', 'hog'])).stdout).toMatch(/PEAK MEMORY +CPU[\s\S]* [4-9]\d\d MB /);
   await bench.json(['resume', 'hog']);
   await untilState(bench, 'hog', 'completed');
   expect(promptOf(bench, 'hog', 2)).toMatch(

@@ -140,6 +140,7 @@ test('a bug that one session brings out ends that session, and the next supervis
   await queuedIn(narrow, 'fine', DONE);
   await narrow.run(['sling', '--harness', 'runner', '--name', 'cursed', 'x']);
   const db = new Database(join(narrow.drover_home, 'drover.db'));
+  db.run('PRAGMA busy_timeout = 5000');
   db.run(`UPDATE sessions SET created_at = 1, profile_json = '{"add_dirs":7}' WHERE name = 'cursed'`);
   db.close();
   writeFileSync(join(narrow.home, 'go'), '');

@@ -197,12 +197,12 @@ test("children's results come to an idle parent as one reminder (D-33…D-45)", 
 }, 40_000);
 
 test('a usage limit parks with its instant, and the session goes on by itself then (E-100, CX-12)', async () => {
-  const limit = { limit: { kind: 'usage_limit', message: 'limit reached', resets_in_ms: 2_500 } };
+  const limit = { limit: { kind: 'usage_limit', message: 'limit reached', resets_in_ms: 6_000 } };
   await rehearse(bench, 'broke', { turns: [[{ say: 'hi' }, limit], [{ say: 'rich again' }]] });
   const row = await untilState(bench, 'broke', 'parked');
   expect([row.parked_reason, row.parked_pool, row.attempt]).toEqual(['usage_limit', 'rehearsal', 0]);
   const [pool] = peek<PoolRow>(bench, 'SELECT * FROM pools');
-  expect((pool?.opens_at ?? 0) - row.updated_at).toBeLessThan(3_000);
+  expect((pool?.opens_at ?? 0) - row.updated_at).toBeLessThan(6_500);
   expect((await bench.run(['wait', 'broke'])).code).toBe(75);
   await untilState(bench, 'broke', 'completed');
   const turns = turnsOf(bench, 'broke');
@@ -211,7 +211,7 @@ test('a usage limit parks with its instant, and the session goes on by itself th
 }, 30_000);
 
 test('a rate limit parks as such for as long as the provider says (CX-12)', async () => {
-  const limit = { limit: { kind: 'rate_limit', retry_after_ms: 1_200 } };
+  const limit = { limit: { kind: 'rate_limit', retry_after_ms: 3_000 } };
   await rehearse(bench, 'hasty', { turns: [[{ say: 'hi' }, limit], [{ say: 'slower' }]] });
   expect((await untilState(bench, 'hasty', 'parked')).parked_reason).toBe('rate_limit');
   await untilState(bench, 'hasty', 'completed');

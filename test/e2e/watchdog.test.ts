@@ -5,6 +5,7 @@ import type { VerdictRow } from '../../src/model/verdict.ts';
 import { liveness } from '../../src/sys/identity.ts';
 import type { TickReport } from '../../src/watchdog/watcher.ts';
 import { type Bench, DROVER, droverBench, writeConfig } from '../support/drover.ts';
+import { freeze } from '../support/freeze.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
 import {
   peek,
@@ -56,7 +57,7 @@ function foreground(bench: Bench, args: string[] = []) {
 }
 
 test('a stuck session is noted, nudged, and ended when that does not help; its tree is gone and its parent told once (O-32, O-69, O-71)', async () => {
-  const bench = watched({ stale_ms: 600, nudge_interval_ms: 400 });
+  const bench = watched({ stale_ms: 2_000, nudge_interval_ms: 400 });
   const stuck = { turns: [[{ say: 'hm' }, { daemon: 60_000 }, 'hang']] };
   await rehearse(bench, 'chief', { turns: [[{ say: 'go' }, { tool: { tool: 'Wait', ms: 60_000 } }]] });
   await untilTalking(bench, 'chief');
@@ -78,7 +79,7 @@ test('a stuck session is noted, nudged, and ended when that does not help; its t
 }, 60_000);
 
 test('beyond all patience: exactly its process is killed, it is reported, a zombie and gone, and its parent is told (E-080)', async () => {
-  const bench = watched({ stale_ms: 600, zombie_ms: 1_500, nudge_interval_ms: NEVER });
+  const bench = watched({ stale_ms: 2_000, zombie_ms: 4_000, nudge_interval_ms: NEVER });
   await rehearse(bench, 'chief', { turns: [[{ say: 'go' }, { tool: { tool: 'Wait', ms: 60_000 } }]] });
   const { pid: chief } = await untilTalking(bench, 'chief');
   await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] }, ['--parent', 'chief']);
@@ -98,7 +99,7 @@ test('beyond all patience: exactly its process is killed, it is reported, a zomb
 }, 60_000);
 
 test('what explain shows is enough to judge again; other thresholds say other things (replay)', async () => {
-  const bench = watched({ stale_ms: 600, zombie_ms: 1_500 });
+  const bench = watched({ stale_ms: 2_500, zombie_ms: 4_000 });
   await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] });
   await untilState(bench, 'mute', 'zombie', 40_000);
   const text = (await bench.run(['watch', 'explain', 'mute'])).stdout;
@@ -137,7 +138,7 @@ test('what explain shows is enough to judge again; other thresholds say other th
 }, 60_000);
 
 test('a loop of the same tool call is ended; a long silent tool and a session that asks are left alone (fault 49, O-70)', async () => {
-  const bench = watched({ loop_repeats: 5, nudge_interval_ms: 500, stale_ms: 900 });
+  const bench = watched({ loop_repeats: 5, nudge_interval_ms: 2_000, stale_ms: 3_000 });
   const again = Array.from({ length: 400 }, () => [
     { tool: { tool: 'Bash', input: { command: 'make test' }, output: 'error: no rule' } },
     { sleep: 60 },
@@ -146,10 +147,10 @@ test('a loop of the same tool call is ended; a long silent tool and a session th
     { tool: { tool: 'Bash', input: { command: 'make test' }, output: `${i} of 60 done` } },
     { sleep: 60 },
   ]).flat();
-  await rehearse(bench, 'loops', { turns: [again] });
   await rehearse(bench, 'polls', { turns: [[...other, { say: 'done' }]] });
   await rehearse(bench, 'builds', { turns: [[{ tool: { tool: 'Bash', ms: 6_000 } }, { say: 'built' }]] });
   await rehearse(bench, 'asks', { turns: [[{ ask: 'Which colour?' }, { sleep: 6_000 }, { say: 'waiting' }]] });
+  await rehearse(bench, 'loops', { turns: [again] });
   await until('status says so', async () => {
     const { sessions } = await bench.json<{ sessions: { name: string; verdict: string }[] }>(['status']);
     return sessions.some(({ name, verdict }) => name === 'loops' && verdict === 'looping');
@@ -190,7 +191,7 @@ test('a supervisor that hangs is replaced (O-27)', async () => {
   await untilTalking(bench, 'on');
   await untilWatched(bench);
   const hung = supervisorPid(bench);
-  process.kill(hung, 'SIGSTOP');
+  await freeze(bench, hung);
   await until('another supervisor', () => ![0, hung].includes(supervisorPid(bench)), 30_000);
   writeFileSync(go, '');
   await untilState(bench, 'on', 'completed');
@@ -202,16 +203,16 @@ test('a supervisor that hangs is replaced (O-27)', async () => {
 }, 60_000);
 
 test('the watchdog itself ends the tree when the supervisor cannot, and the turn is settled later (O-71)', async () => {
-  const bench = watched({ stale_ms: 600, zombie_ms: 1_200, rpc_timeout_ms: NEVER });
+  const bench = watched({ stale_ms: 2_000, zombie_ms: 4_000, rpc_timeout_ms: NEVER });
   await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, { daemon: 60_000 }, 'hang']] });
   const { marker } = await untilTalking(bench, 'mute');
   await untilWatched(bench);
   const supervisor = supervisorPid(bench);
-  process.kill(supervisor, 'SIGSTOP');
+  const goOn = await freeze(bench, supervisor);
   await untilState(bench, 'mute', 'zombie', 20_000);
   await assertNoLeaks(marker, 8_000);
   expect(turnsOf(bench, 'mute')[0]?.ended_at).toBeNull();
-  process.kill(supervisor, 'SIGCONT');
+  goOn();
   const settled = await until('the turn is settled', () => turnsOf(bench, 'mute').find(({ ended_at }) => ended_at));
   expect([settled.outcome, settled.tree_empty, sessionOf(bench, 'mute').state]).toEqual(['stalled', 1, 'zombie']);
 }, 60_000);
@@ -219,6 +220,7 @@ test('the watchdog itself ends the tree when the supervisor cannot, and the turn
 test('there is one watchdog: a second is refused, may take its place, and down ends it with the supervisor (O-73)', async () => {
   const bench = watched({ is_enabled: false });
   await rehearse(bench, 'on', { turns: [[{ say: 'hi' }]] });
+  await untilState(bench, 'on', 'completed');
   const first = foreground(bench);
   await until('the first has the lock', () => watchdogPid(bench) === first.pid);
   const second = await bench.run(['watch']);
@@ -266,16 +268,16 @@ test('one look by hand judges and never acts, for it cannot know whether the mac
 }, 60_000);
 
 test('a machine that slept judges nobody, and a frozen watchdog neither; then it goes on (faults 13, 14)', async () => {
-  const bench = watched({ stale_ms: 2_500, zombie_ms: 20_000 });
+  const bench = watched({ stale_ms: 4_000, zombie_ms: 20_000 });
   const go = join(bench.home, 'go');
   await rehearse(bench, 'on', { turns: [[{ say: 'at work' }, { wait_for_file: go }, { say: 'done' }]] });
   const { marker } = await untilTalking(bench, 'on');
   const watchdog = await untilWatched(bench);
   // Everything stops at once, as it does when the lid is closed.
   const all = [watchdog, supervisorPid(bench), ...leaksOf(marker).map(({ pid }) => pid)];
-  for (const pid of all) process.kill(pid, 'SIGSTOP');
-  await Bun.sleep(4_000);
-  for (const pid of all.reverse()) process.kill(pid, 'SIGCONT');
+  const goOn = await freeze(bench, ...all);
+  await Bun.sleep(5_500);
+  goOn();
   await until('it looks again', () => peek(bench, 'SELECT 1 FROM ticks WHERE report_json LIKE \'%"gap"%\'').length > 0);
   expect(actsOf(bench, 'on')).toEqual([]);
   await untilState(bench, 'on', 'stalled', 20_000);

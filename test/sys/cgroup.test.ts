@@ -73,7 +73,10 @@ test.skipIf(NO_GROUPS !== '')(
     const pid = Number(readFileSync(pid_file, 'utf8'));
     const { marker } = run;
     expect(treeOf({ marker: 'another', launcher: run.identity })).toEqual([]);
-    const [sh, sleep] = treeOf(turnProcesses(run.dir, marker)).map(({ pid: id }) => id);
+    const left = await until('both of them', () =>
+      [treeOf(turnProcesses(run.dir, marker))].find(({ length }) => length === 2),
+    );
+    const [sh, sleep] = left.map(({ pid: id }) => id);
     expect([sh, processStat(sleep ?? 0)?.parent]).toEqual([pid, pid]);
     const group = groupIn(run.dir) ?? '';
     const result = await run.end();

@@ -56,11 +56,11 @@ test('run: the last words before the end are not lost', async () => {
 test('run: the timeout ends the whole tree, and what was said before is kept', async () => {
   const dir = tempDir();
   for (const program of ['background-sleep', 'ignores-term', 'scrubs-environment']) {
-    const result = await run(resolve(BIN, program), [], { cwd: dir, timeout_ms: 300 });
+    const result = await run(resolve(BIN, program), [], { cwd: dir, timeout_ms: 1_000 });
     expect(result).toMatchObject({ code: null, timed_out: true, stdout: 'ready\n' });
     await assertNoLeaks(dir);
   }
-}, 20_000);
+}, 30_000);
 
 test('run: a daemon that holds the output open does not hold us', async () => {
   const dir = tempDir();

@@ -31,12 +31,20 @@ afterEach(async () => {
 });
 
 const sh = (script: string, options?: { is_grouped: boolean }) => start('/bin/sh', ['-c', script], options);
+const programs = (turn: Awaited<ReturnType<typeof start>>) =>
+  treeOf(turn)
+    .map(({ pid }) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim())
+    .sort()
+    .join();
 const sampleOf = (id: ProcessId) => sampleTrees([id]).get(id.pid) ?? { processes: 0, rss_bytes: 0, cpu_ms: 0 };
 
 test('sample: several turns in one pass, each with its own processes and memory', async () => {
   const one = await sh('sleep 60 & setsid sh -c "sleep 60; :" & echo ready; sleep 60');
   const two = await sh('echo ready; sleep 60; :');
-  await until('all of them', () => treeOf(one).length === 6 && treeOf(two).length === 3);
+  await until(
+    'all of them are what they are to be',
+    () => programs(one) === 'sh,sh,sh,sleep,sleep,sleep' && programs(two) === 'sh,sh,sleep',
+  );
   const samples = sampleTrees([one.identity, two.identity]);
   expect([...samples.keys()].sort()).toEqual([one.identity.pid, two.identity.pid].sort());
   // Launcher, shell, two sleeps of its session; a shell in a session of its own and its sleep.

@@ -121,7 +121,7 @@ test('tree: an orphan without marker in a dead launcher’s session is proven by
 });
 
 test('tree: what an earlier look proved stays proven', async () => {
-  const { turn, exited } = await start('env -i setsid sleep 60 & echo ready; read -r _; sleep 0.2');
+  const { turn, exited } = await start('env -i setsid sleep 60 & echo ready; read -r _; sleep 2');
   const child = await until('the child', () =>
     treeOf(turn).find(
       ({ pid }) => names([{ ...turn.launcher, pid }])[0] === 'sleep' && processStat(pid)?.session === pid,

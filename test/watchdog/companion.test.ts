@@ -6,7 +6,7 @@ import { listMail } from '../../src/store/mail-list.ts';
 import { releaseLease, takeLease } from '../../src/store/turn.ts';
 import { identityOf } from '../../src/sys/identity.ts';
 import { acquirePidLock } from '../../src/sys/lock.ts';
-import { listen } from '../../src/sys/socket.ts';
+import { ask, listen } from '../../src/sys/socket.ts';
 import { Companion, type SupervisorFacts, superviseAct } from '../../src/watchdog/companion.ts';
 import { seedSession, type TestStore, testStore } from '../support/store.ts';
 import { beforeRemoval } from '../support/temp.ts';
@@ -172,7 +172,7 @@ test('one that starts holds its lock before it can be heard: nothing is said of 
 });
 
 test('one that hangs after every start is ended five times; then rarely, and a person is told once (O-27)', async () => {
-  const { world, one, pass, told } = await companion();
+  const { world, one, pass, told, log } = await companion();
   const held = hold(world);
   let mayAnswer = false;
   await bell(world, () => mayAnswer);
@@ -181,9 +181,12 @@ test('one that hangs after every start is ended five times; then rarely, and a p
   let kills = 0;
   /** One look, and until what it asked is answered or too late. */
   const look = async () => {
-    await one.look({ timeout_ms: 3, is_awake: true });
-    await Bun.sleep(5);
-    if (child.signalCode === null) return;
+    await one.look({ timeout_ms: mayAnswer ? 10_000 : 3, is_awake: true });
+    // Whoever asks after it is answered after it.
+    if (mayAnswer) await ask(homePaths.socket(world.home), 'and I?', 10_000);
+    else await Bun.sleep(5);
+    if (!log.at(-1)?.includes(`(pid ${child.pid})`)) return;
+    expect([await child.exited, child.signalCode]).toEqual([137, 'SIGKILL']);
     kills += 1;
     child = sacrifice();
     held.name(child.pid);

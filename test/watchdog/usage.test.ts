@@ -52,11 +52,15 @@ test('usage: what real processes use is recorded, and only who is beyond the cap
   const [large, small] = [await hog(world, 300), await hog(world, 1)];
   const limits = { ...DEFAULT_CONFIG.limits };
   const deps = { ...world.deps, config_for: async () => ({ ...DEFAULT_CONFIG, limits }) };
-  await until('the memory is taken', async () => {
-    expect(await watchUsage(deps)).toEqual([]);
-    const peak = async (who: typeof large) => (await who.row())?.peak_memory_bytes ?? 0;
-    return (await peak(large)) > 300 * MB && (await peak(small)) > 5 * MB;
-  });
+  await until(
+    'the memory is taken',
+    async () => {
+      expect(await watchUsage(deps)).toEqual([]);
+      const peak = async (who: typeof large) => (await who.row())?.peak_memory_bytes ?? 0;
+      return (await peak(large)) > 300 * MB && (await peak(small)) > 5 * MB;
+    },
+    40_000,
+  );
   const modest = (await small.row())?.peak_memory_bytes ?? 0;
   expect(modest).toBeLessThan(250 * MB);
   limits.memory_mb = 280;
@@ -70,7 +74,7 @@ test('usage: what real processes use is recorded, and only who is beyond the cap
   // The state is written first; its processes are ended by who owns the turn.
   expect(isGone(large.identity)).toBe(false);
   expect(await watchUsage(deps)).toEqual([]);
-}, 30_000);
+}, 60_000);
 
 test('usage: pages that processes share since a fork count once when it comes to parking', async () => {
   const world = await testStore();
@@ -82,14 +86,18 @@ test('usage: pages that processes share since a fork count once when it comes to
   const limits = { ...DEFAULT_CONFIG.limits, memory_mb: 300 };
   const deps = { ...world.deps, config_for: async () => ({ ...DEFAULT_CONFIG, limits }) };
   // Five times the same 80 MB, or more: the shell may hold them twice.
-  await until('all of them', async () => {
-    await watchUsage({ ...deps, config_for: async () => DEFAULT_CONFIG });
-    return ((await family.row())?.peak_memory_bytes ?? 0) > 380 * MB;
-  });
+  await until(
+    'all of them',
+    async () => {
+      await watchUsage({ ...deps, config_for: async () => DEFAULT_CONFIG });
+      return ((await family.row())?.peak_memory_bytes ?? 0) > 380 * MB;
+    },
+    40_000,
+  );
   expect(await watchUsage(deps)).toEqual([]);
   limits.memory_mb = 60;
   expect(await watchUsage(deps)).toEqual([expect.objectContaining({ session_id: family.id })]);
-}, 30_000);
+}, 60_000);
 
 test('usage: a look reads few columns of the turns in flight, and without any nothing else', async () => {
   const world = await testStore();
@@ -120,4 +128,4 @@ test('usage: a look reads few columns of the turns in flight, and without any no
   } finally {
     for (const spy of spies) spy.mockRestore();
   }
-}, 30_000);
+}, 60_000);
