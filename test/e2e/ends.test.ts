@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Bench, droverBench, writeConfig } from '../support/drover.ts';
 import { freeze } from '../support/freeze.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import {
   peek,
   promptOf,
@@ -49,22 +50,23 @@ test('stop climbs the ladder: a harness that shrugs off TERM is gone, and how it
 }, 30_000);
 
 test('daemons in sessions of their own, with a scrubbed environment, do not outlive the stop (ARCHITECTURE §1.4)', async () => {
+  const seconds = ownSeconds();
+  const ms = Math.round(Number(seconds) * 1_000);
   await rehearse(bench, 'host', {
-    turns: [
-      [{ daemon: 61_234 }, { daemon: { ms: 61_234, clean_env: true, stdout: 'close' } }, { say: 'here' }, 'hang'],
-    ],
+    turns: [[{ daemon: ms }, { daemon: { ms, clean_env: true, stdout: 'close' } }, { say: 'here' }, 'hang']],
   });
   await untilTalking(bench, 'host');
   await until('both live', () => (turnsOf(bench, 'host')[0]?.events ?? 0) > 3);
-  expect(leaksOf('61.234')).toHaveLength(2);
+  expect(leaksOf(seconds)).toHaveLength(2);
   expect((await stop('host'))[0]).toMatchObject({ process_gone: true });
-  await assertNoLeaks('61.234');
+  await assertNoLeaks(seconds);
 }, 30_000);
 
 test('a daemon that a turn leaves behind goes with the turn, which then is a success (ARCHITECTURE §1.4)', async () => {
-  await rehearse(bench, 'litter', { turns: [[{ daemon: 62_345 }, { say: 'done' }]] });
+  const seconds = ownSeconds();
+  await rehearse(bench, 'litter', { turns: [[{ daemon: Math.round(Number(seconds) * 1_000) }, { say: 'done' }]] });
   await untilState(bench, 'litter', 'completed');
-  await assertNoLeaks('62.345');
+  await assertNoLeaks(seconds);
 }, 30_000);
 
 test('stop of a queued, an idle, an ended and an unknown session (CX-07, O-77)', async () => {

@@ -3,10 +3,11 @@ import { expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { VerdictRow } from '../../src/model/verdict.ts';
-import { identityOf, type ProcessId, signal } from '../../src/sys/identity.ts';
+import { identityOf, type ProcessId, processStat, signal } from '../../src/sys/identity.ts';
 import { bystander, claimToBe } from '../support/bystander.ts';
 import { type Bench, DROVER, droverBench } from '../support/drover.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import {
   peek,
   rehearse,
@@ -80,17 +81,24 @@ test('kill -9 of launchers and harnesses at any instant: the right word for each
   const emit = { program: bin('emitter.sh'), base_args: ['150'], event_format: 'ndjson' };
   const bench = droverBench({ config: { turn: FAST, max_live_sessions: 8, harness_runners: { emit } } });
   const fates = Array.from({ length: 8 }, (_, i) => ({ name: `v${i}`, victim: i % 2 === 0 ? 'launcher' : 'harness' }));
-  for (const { name } of fates) await bench.run(['sling', '--harness', 'emit', '--name', name, 'go']);
-  const struck = await Promise.all(
-    fates.map(async ({ name, victim }) => {
-      const { marker } = await untilTalking(bench, name);
-      await Bun.sleep(roll(800));
-      const processes = leaksOf(marker).filter(({ command }) => command.includes('emitter.sh'));
-      const found = processes.find(({ command }) => command.includes('launcher.sh') === (victim === 'launcher'));
-      const id: ProcessId | null = found === undefined ? null : identityOf(found.pid);
-      return id !== null && signal(id, 'SIGKILL');
-    }),
-  );
+  const strike = async ({ name, victim }: (typeof fates)[number]) => {
+    const { marker } = await untilTalking(bench, name);
+    await Bun.sleep(roll(800));
+    const processes = leaksOf(marker).filter(({ command }) => command.includes('emitter.sh'));
+    const launcher = processes.find(({ command }) => command.includes('launcher.sh'));
+    // A shell that is about to be somebody else looks like its parent: the harness is the launcher's own child.
+    const harness = processes.find(({ pid }) => processStat(pid)?.parent === launcher?.pid);
+    const found = victim === 'launcher' ? launcher : harness;
+    const id: ProcessId | null = found === undefined ? null : identityOf(found.pid);
+    return id !== null && signal(id, 'SIGKILL');
+  };
+  const strikes: Promise<boolean>[] = [];
+  // Each is struck while the next ones are begun: none has time to end by itself before.
+  for (const fate of fates) {
+    await bench.run(['sling', '--harness', 'emit', '--name', fate.name, 'go']);
+    strikes.push(strike(fate));
+  }
+  const struck = await Promise.all(strikes);
   for (const [i, { name, victim }] of fates.entries()) {
     const row = await untilSession(bench, name, ({ ended_at }) => ended_at !== null, 40_000);
     const turns = turnsOf(bench, name).map(({ outcome, exit_signal, tree_empty }) => [
@@ -233,15 +241,16 @@ test('a harness that ends at once and lets a daemon speak for it has not succeed
 
 test('a tool that forks 300 processes slows nobody for long, and none of them is left (fault 56)', async () => {
   const bench = droverBench({ config: { turn: FAST } });
-  const many = `${bin('forks-many')} 300 71.717`;
+  const seconds = ownSeconds();
+  const many = `${bin('forks-many')} 300 ${seconds}`;
   await rehearse(bench, 'bomb', { turns: [[{ say: 'hold on' }, { run: many }, { say: 'all there' }, 'hang']] });
   await untilTalking(bench, 'bomb');
   await rehearse(bench, 'beside', DONE);
   await untilState(bench, 'beside', 'completed');
-  await until('all of them live', () => leaksOf('71.717').length >= 300, 30_000);
+  await until('all of them live', () => leaksOf(seconds).length >= 300, 30_000);
   const { stopped } = await bench.json<{ stopped: { process_gone: boolean }[] }>(['stop', 'bomb']);
   expect(stopped).toMatchObject([{ process_gone: true }]);
-  expect(leaksOf('71.717')).toEqual([]);
+  expect(leaksOf(seconds)).toEqual([]);
   await until('its turn is settled', () => turnsOf(bench, 'bomb')[0]?.ended_at);
   expect(turnsOf(bench, 'bomb')[0]).toMatchObject({ outcome: 'cancelled', tree_empty: 1, survivors: 0 });
 }, 60_000);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { MailRow } from '../../src/model/mail.ts';
 import { type Bench, DROVER, droverBench } from '../support/drover.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import {
   peek,
   promptOf,
@@ -68,13 +69,14 @@ test('twenty mails that come while a turn is being settled are each delivered on
   const bench = droverBench({ config: { turn: { sigkill_delay_ms: 3_000 } } });
   const go = join(bench.home, 'go');
   // What shrugs off the polite signal keeps the end of the turn open for as long as the grace.
-  const stubborn = 'trap "" TERM; sleep 72.727 & sleep 72.727';
+  const seconds = ownSeconds();
+  const stubborn = `trap "" TERM; sleep ${seconds} & sleep ${seconds}`;
   const script = {
     turns: [[{ run: `sh -c '${stubborn}' >/dev/null 2>&1 &` }, { say: 'here' }, { wait_for_file: go }]],
   };
   await rehearse(bench, 'box', { ...script, on_mail: [{ say: 'read' }] }, ['--role', 'monitor']);
   await untilTalking(bench, 'box');
-  await until('it is stubborn', () => leaksOf('72.727').length >= 2);
+  await until('it is stubborn', () => leaksOf(seconds).length >= 2);
   await Bun.write(go, '');
   await until('its harness has ended', async () =>
     (await Bun.file(join(turnDir(bench, 'box'), 'exit.json')).text()).includes('code'),
@@ -101,32 +103,34 @@ test('twenty mails that come while a turn is being settled are each delivered on
   for (const subject of subjects)
     expect([subject, prompts.filter((prompt) => prompt.includes(`Subject: ${subject}`)).length]).toEqual([subject, 1]);
   expect(first).toMatchObject({ outcome: 'completed', tree_empty: 1 });
-  expect(leaksOf('72.727')).toEqual([]);
+  expect(leaksOf(seconds)).toEqual([]);
 }, 60_000);
 
 const stopped = (bench: Bench, name: string) =>
   bench.json<{ stopped: Record<string, unknown>[] }>(['stop', name]).then((said) => said.stopped[0]);
 
 test('a stop before the first word: the process is gone, the session is stopped and can be resumed (fault 40)', async () => {
-  const mute = { program: 'sh', base_args: ['-c', 'cat >/dev/null; sleep 73.737'], event_format: 'ndjson' };
+  const seconds = ownSeconds();
+  const mute = { program: 'sh', base_args: ['-c', `cat >/dev/null; sleep ${seconds}`], event_format: 'ndjson' };
   const bench = droverBench({ config: { turn: { sigkill_delay_ms: 300 }, harness_runners: { mute } } });
   await bench.run(['sling', '--harness', 'mute', '--name', 'mute', 'go']);
-  await until('its process runs', () => leaksOf('73.737').length > 0);
+  await until('its process runs', () => leaksOf(seconds).length > 0);
   expect(sessionOf(bench, 'mute').state).toBe('booting');
   expect(await stopped(bench, 'mute')).toMatchObject({ prev: 'booting', state: 'stopped', process_gone: true });
-  expect(leaksOf('73.737')).toEqual([]);
+  expect(leaksOf(seconds)).toEqual([]);
   await until('its turn is settled', () => turnsOf(bench, 'mute')[0]?.ended_at);
   expect(sessionOf(bench, 'mute')).toMatchObject({ state: 'stopped', end_reason: 'operator' });
   expect(turnsOf(bench, 'mute')).toMatchObject([{ outcome: 'cancelled', end_cause: 'stop', events: 0, tree_empty: 1 }]);
   await bench.json(['resume', 'mute']);
-  await until('its second turn runs', () => leaksOf('73.737').length > 0);
+  await until('its second turn runs', () => leaksOf(seconds).length > 0);
   expect(await stopped(bench, 'mute')).toMatchObject({ state: 'stopped', process_gone: true });
-  await assertNoLeaks('73.737');
+  await assertNoLeaks(seconds);
 }, 40_000);
 
 test('stops that race with starts: every session is stopped, no process of any is left, none starts later (fault 40)', async () => {
   const bench = droverBench({ config: { max_live_sessions: 12, turn: { sigkill_delay_ms: 300 } } });
-  const script = bench.script('racer', { turns: [[{ say: 'here' }, { run: 'sleep 74.747' }]] });
+  const seconds = ownSeconds();
+  const script = bench.script('racer', { turns: [[{ say: 'here' }, { run: `sleep ${seconds}` }]] });
   const pid = await rehearse(bench, 'warm', DONE).then(() => supervisorPid(bench));
   const names = Array.from({ length: 12 }, (_, i) => `racer-${i}`);
   await each(names, 3, async (name) => {
@@ -137,7 +141,7 @@ test('stops that race with starts: every session is stopped, no process of any i
   });
   const open = () => peek(bench, 'SELECT 1 FROM turns WHERE ended_at IS NULL');
   await until('all turns are closed', () => open().length === 0);
-  expect(leaksOf('74.747')).toEqual([]);
+  expect(leaksOf(seconds)).toEqual([]);
   for (const name of names) {
     expect(sessionOf(bench, name)).toMatchObject({ state: 'stopped', ended_at: expect.any(Number) });
     for (const turn of turnsOf(bench, name)) {

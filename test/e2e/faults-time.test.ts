@@ -7,6 +7,7 @@ import { isFlocked } from '../../src/sys/flock.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { freeze } from '../support/freeze.ts';
 import { assertNoLeaks } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import {
   peek,
   promptOf,
@@ -55,7 +56,8 @@ test.each([
 ])(
   'a clock that is set %s while turns run: nobody is judged by it, and every timer goes on (fault 11)',
   async (_how, ms) => {
-    const mute = { program: 'sh', base_args: ['-c', 'cat >/dev/null; sleep 75.757'], event_format: 'ndjson' };
+    const seconds = ownSeconds();
+    const mute = { program: 'sh', base_args: ['-c', `cat >/dev/null; sleep ${seconds}`], event_format: 'ndjson' };
     const bench = droverBench({
       config: {
         turn: { max_attempts: 2, backoff_ms: 400, sigkill_delay_ms: 300, first_event_ms: 2_500, ...FAR },
@@ -78,7 +80,7 @@ test.each([
     await rehearse(bench, 'again', { turns: [[{ say: 'hi' }, { exit: 3 }], [{ say: 'better' }]] });
     const row = await untilState(bench, 'mute', 'zombie', 15_000);
     expect(row.end_reason).toBe('first_event');
-    await assertNoLeaks('75.757');
+    await assertNoLeaks(seconds);
     expect((await untilState(bench, 'again', 'completed', 15_000)).turn).toBe(2);
     for (const name of names) {
       expect([name, sessionOf(bench, name).state]).toEqual([name, 'working']);

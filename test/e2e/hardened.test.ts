@@ -3,16 +3,18 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { droverBench, writeConfig } from '../support/drover.ts';
 import { leaksOf } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import { sessionOf, turnsOf, untilTalking } from '../support/peek.ts';
 import { until } from '../support/until.ts';
 
 const bin = (name: string) => resolve(import.meta.dir, '../fixtures/bin', name);
 const runner = (program: string, base_args: string[] = []) => ({ program, base_args, event_format: 'ndjson' });
+const seconds = ownSeconds();
 const config = {
   harness_runners: {
     overflow: runner(bin('overflow.sh')),
     odd: runner(bin('odd-exit.sh')),
-    spoils: runner(bin('spoils-records.sh')),
+    spoils: runner(bin('spoils-records.sh'), [seconds]),
     late: runner(bin('emitter.sh'), ['60']),
   },
 };
@@ -35,10 +37,10 @@ test('a harness that makes its records unreadable is stopped like any other, and
   await bench.run(['sling', '--harness', 'spoils', '--name', 'spoils', 'x']);
   const { marker } = await untilTalking(bench, 'spoils');
   const pid = supervisor();
-  await until('both of them', () => leaksOf('66.789').length >= 2);
+  await until('both of them', () => leaksOf(seconds).length >= 2);
   expect((await bench.run(['ps'])).code).toBe(0);
   expect((await bench.run(['stop', 'spoils'])).code).toBe(0);
-  expect([leaksOf('66.789'), leaksOf(marker)]).toEqual([[], []]);
+  expect([leaksOf(seconds), leaksOf(marker)]).toEqual([[], []]);
   await until('its turn is over', () => turnsOf(bench, 'spoils')[0]?.ended_at);
   expect(turnsOf(bench, 'spoils')[0]).toMatchObject({ outcome: 'cancelled', tree_empty: 1, survivors: 0 });
   expect(sessionOf(bench, 'spoils')).toMatchObject({ state: 'stopped' });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { droverBench, writeConfig } from '../support/drover.ts';
 import { groupIn } from '../support/group.ts';
 import { assertNoLeaks, leaksOf } from '../support/leaks.ts';
+import { ownSeconds } from '../support/own-seconds.ts';
 import {
   peek,
   promptOf,
@@ -22,11 +23,13 @@ const DONE = { turns: [[{ say: 'done' }]] };
 test('what a turn leaves behind is ended, counted and told, and the turn is a success (ARCHITECTURE §1.4)', async () => {
   const bench = droverBench();
   // A dev server in a session of its own, and one that cleared its environment and keeps our output open.
-  const server = [{ daemon: 63_456 }, { daemon: { ms: 63_456, clean_env: true, stdout: 'close' } }];
+  const seconds = ownSeconds();
+  const ms = Math.round(Number(seconds) * 1_000);
+  const server = [{ daemon: ms }, { daemon: { ms, clean_env: true, stdout: 'close' } }];
   await rehearse(bench, 'serves', { turns: [[...server, { say: 'it listens' }]] });
   await rehearse(bench, 'tidy', DONE);
   for (const name of ['serves', 'tidy']) await untilState(bench, name, 'completed');
-  await assertNoLeaks('63.456');
+  await assertNoLeaks(seconds);
   const [left] = turnsOf(bench, 'serves');
   expect(left).toMatchObject({ outcome: 'completed', tree_empty: 1, survivors: 0, end_cause: null });
   expect(left?.leftovers).toBeGreaterThanOrEqual(1);
@@ -41,10 +44,12 @@ test('what a turn leaves behind is ended, counted and told, and the turn is a su
 
 test('what drover itself ends is not counted as left behind', async () => {
   const bench = droverBench();
-  await rehearse(bench, 'ended', { turns: [[{ daemon: 64_567 }, { say: 'here' }, 'hang']] });
+  const seconds = ownSeconds();
+  const daemon = { daemon: Math.round(Number(seconds) * 1_000) };
+  await rehearse(bench, 'ended', { turns: [[daemon, { say: 'here' }, 'hang']] });
   await untilTalking(bench, 'ended');
   await bench.json(['stop', 'ended']);
-  await assertNoLeaks('64.567');
+  await assertNoLeaks(seconds);
   await until('its turn is over', () => turnsOf(bench, 'ended')[0]?.ended_at);
   expect(turnsOf(bench, 'ended')[0]).toMatchObject({ end_cause: 'stop', leftovers: 0 });
 }, 40_000);
@@ -82,14 +87,15 @@ test('below the disk floor no turn starts, running ones go on, and it goes on by
 
 test('a turn beyond limits.memory_mb is parked with its figures, and the next one is told (budget)', async () => {
   const bench = droverBench({ config: { limits: { memory_mb: 400 }, watchdog: { interval_ms: 1_000 } } });
-  const hog = `${process.execPath} -e "const held = Buffer.alloc(500 * 1048576, 1); setInterval(() => held, 1000)" 65.678`;
+  const mark = ownSeconds();
+  const hog = `${process.execPath} -e "const held = Buffer.alloc(500 * 1048576, 1); setInterval(() => held, 1000)" ${mark}`;
   await rehearse(bench, 'hog', { turns: [[{ say: 'here' }, { run: hog }], [{ say: 'better' }]] });
   const parked = await untilState(bench, 'hog', 'parked', 30_000);
   expect(parked).toMatchObject({ parked_reason: 'budget', resume_at: null });
   expect(JSON.parse(parked.parked_evidence ?? '')).toMatchObject({ kind: 'memory', cap_bytes: 400 * 1_048_576 });
   await until('its turn is over', () => turnsOf(bench, 'hog')[0]?.ended_at);
-  await assertNoLeaks('65.678');
-  expect(leaksOf('65.678')).toEqual([]);
+  await assertNoLeaks(mark);
+  expect(leaksOf(mark)).toEqual([]);
   expect(turnsOf(bench, 'hog')[0]).toMatchObject({ end_cause: 'pause', outcome: 'cancelled', tree_empty: 1 });
   // It is ended as soon as it is seen beyond its limit, which may be before it has all that it wants.
   expect(turnsOf(bench, 'hog')[0]?.peak_memory_bytes).toBeGreaterThan(400 * 1_048_576);

@@ -26,11 +26,24 @@ const FAR = { first_event_ms: 60_000, between_events_ms: 60_000, tool_ms: 60_000
 /** As long as a test may take, and longer. */
 const NEVER = 600_000;
 
-function watched(watchdog: Record<string, unknown>, more: Record<string, unknown> = {}): Bench {
-  const turn = { max_attempts: 1, sigkill_delay_ms: 300, ...FAR };
-  return droverBench({
-    config: { turn, watchdog: { interval_ms: 150, stale_ms: NEVER, zombie_ms: NEVER, ...watchdog }, ...more },
-  });
+const settings = (watchdog: Record<string, unknown>) => ({
+  turn: { max_attempts: 1, sigkill_delay_ms: 300, ...FAR },
+  watchdog: { interval_ms: 150, stale_ms: NEVER, zombie_ms: NEVER, ...watchdog },
+});
+const watched = (watchdog: Record<string, unknown>): Bench => droverBench({ config: settings(watchdog) });
+
+/** Speaks, and once more when the test says so; then does the rest. */
+const untilTold = (bench: Bench, ...rest: unknown[]) => ({
+  turns: [[{ say: 'hm' }, { wait_for_file: join(bench.home, 'speak') }, { say: 'my last word' }, ...rest]],
+});
+
+/** From its last word on the watchdog is impatient: how long a session takes to come up is for the machine to say. */
+async function impatientAfter(bench: Bench, name: string, watchdog: Record<string, unknown>): Promise<void> {
+  await untilTalking(bench, name);
+  await untilWatched(bench);
+  writeFileSync(join(bench.home, 'speak'), '');
+  await until('its last word', () => turnsOf(bench, name)[0]?.result_text === 'my last word');
+  writeConfig(bench.home, settings(watchdog));
 }
 
 const verdictsOf = (bench: Bench, name: string) =>
@@ -57,11 +70,11 @@ function foreground(bench: Bench, args: string[] = []) {
 }
 
 test('a stuck session is noted, nudged, and ended when that does not help; its tree is gone and its parent told once (O-32, O-69, O-71)', async () => {
-  const bench = watched({ stale_ms: 2_000, nudge_interval_ms: 400 });
-  const stuck = { turns: [[{ say: 'hm' }, { daemon: 60_000 }, 'hang']] };
+  const bench = watched({ nudge_interval_ms: 400 });
   await rehearse(bench, 'chief', { turns: [[{ say: 'go' }, { tool: { tool: 'Wait', ms: 60_000 } }]] });
-  await untilTalking(bench, 'chief');
-  await rehearse(bench, 'mute', stuck, ['--parent', 'chief']);
+  await until('the lead waits', () => turnsOf(bench, 'chief')[0]?.tools_open);
+  await rehearse(bench, 'mute', untilTold(bench, { daemon: 60_000 }, 'hang'), ['--parent', 'chief']);
+  await impatientAfter(bench, 'mute', { stale_ms: 600, nudge_interval_ms: 400 });
   const row = await untilState(bench, 'mute', 'zombie', 40_000);
   expect([row.end_reason, actsOf(bench, 'mute')]).toEqual(['stuck', ['note', 'nudge', 'terminate']]);
   await until('its last turn is settled', () => turnsOf(bench, 'mute').every(({ ended_at }) => ended_at !== null));
@@ -79,12 +92,14 @@ test('a stuck session is noted, nudged, and ended when that does not help; its t
 }, 60_000);
 
 test('beyond all patience: exactly its process is killed, it is reported, a zombie and gone, and its parent is told (E-080)', async () => {
-  const bench = watched({ stale_ms: 2_000, zombie_ms: 4_000, nudge_interval_ms: NEVER });
+  const bench = watched({ nudge_interval_ms: NEVER });
   await rehearse(bench, 'chief', { turns: [[{ say: 'go' }, { tool: { tool: 'Wait', ms: 60_000 } }]] });
   const { pid: chief } = await untilTalking(bench, 'chief');
-  await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] }, ['--parent', 'chief']);
+  await until('the lead waits', () => turnsOf(bench, 'chief')[0]?.tools_open);
+  await rehearse(bench, 'mute', untilTold(bench, 'hang'), ['--parent', 'chief']);
   const { pid } = await untilTalking(bench, 'mute');
   expect(liveness({ pid: pid ?? 0 })).toBe('alive');
+  await impatientAfter(bench, 'mute', { stale_ms: 600, zombie_ms: 1_500, nudge_interval_ms: NEVER });
   const row = await untilState(bench, 'mute', 'zombie', 40_000);
   await until('its process is gone', () => liveness({ pid: pid ?? 0 }) === 'dead');
   expect([liveness({ pid: chief ?? 0 }), sessionOf(bench, 'chief').state]).toEqual(['alive', 'working']);
@@ -99,8 +114,9 @@ test('beyond all patience: exactly its process is killed, it is reported, a zomb
 }, 60_000);
 
 test('what explain shows is enough to judge again; other thresholds say other things (replay)', async () => {
-  const bench = watched({ stale_ms: 2_500, zombie_ms: 4_000 });
-  await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] });
+  const bench = watched({});
+  await rehearse(bench, 'mute', untilTold(bench, 'hang'));
+  await impatientAfter(bench, 'mute', { stale_ms: 600, zombie_ms: 4_000 });
   await untilState(bench, 'mute', 'zombie', 40_000);
   const text = (await bench.run(['watch', 'explain', 'mute'])).stdout;
   for (const word of [
@@ -138,7 +154,7 @@ test('what explain shows is enough to judge again; other thresholds say other th
 }, 60_000);
 
 test('a loop of the same tool call is ended; a long silent tool and a session that asks are left alone (fault 49, O-70)', async () => {
-  const bench = watched({ loop_repeats: 5, nudge_interval_ms: 2_000, stale_ms: 3_000 });
+  const bench = watched({ loop_repeats: 5, nudge_interval_ms: 2_000, stale_ms: 5_000 });
   const again = Array.from({ length: 400 }, () => [
     { tool: { tool: 'Bash', input: { command: 'make test' }, output: 'error: no rule' } },
     { sleep: 60 },
@@ -148,8 +164,8 @@ test('a loop of the same tool call is ended; a long silent tool and a session th
     { sleep: 60 },
   ]).flat();
   await rehearse(bench, 'polls', { turns: [[...other, { say: 'done' }]] });
-  await rehearse(bench, 'builds', { turns: [[{ tool: { tool: 'Bash', ms: 6_000 } }, { say: 'built' }]] });
-  await rehearse(bench, 'asks', { turns: [[{ ask: 'Which colour?' }, { sleep: 6_000 }, { say: 'waiting' }]] });
+  await rehearse(bench, 'builds', { turns: [[{ tool: { tool: 'Bash', ms: 9_000 } }, { say: 'built' }]] });
+  await rehearse(bench, 'asks', { turns: [[{ ask: 'Which colour?' }, { sleep: 9_000 }, { say: 'waiting' }]] });
   await rehearse(bench, 'loops', { turns: [again] });
   await until('status says so', async () => {
     const { sessions } = await bench.json<{ sessions: { name: string; verdict: string }[] }>(['status']);
@@ -203,12 +219,12 @@ test('a supervisor that hangs is replaced (O-27)', async () => {
 }, 60_000);
 
 test('the watchdog itself ends the tree when the supervisor cannot, and the turn is settled later (O-71)', async () => {
-  const bench = watched({ stale_ms: 2_000, zombie_ms: 4_000, rpc_timeout_ms: NEVER });
-  await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, { daemon: 60_000 }, 'hang']] });
+  const bench = watched({ rpc_timeout_ms: NEVER });
+  await rehearse(bench, 'mute', untilTold(bench, { daemon: 60_000 }, 'hang'));
   const { marker } = await untilTalking(bench, 'mute');
-  await untilWatched(bench);
-  const supervisor = supervisorPid(bench);
-  const goOn = await freeze(bench, supervisor);
+  await impatientAfter(bench, 'mute', { rpc_timeout_ms: NEVER });
+  const goOn = await freeze(bench, supervisorPid(bench));
+  writeConfig(bench.home, settings({ stale_ms: 600, zombie_ms: 1_200, rpc_timeout_ms: NEVER }));
   await untilState(bench, 'mute', 'zombie', 20_000);
   await assertNoLeaks(marker, 8_000);
   expect(turnsOf(bench, 'mute')[0]?.ended_at).toBeNull();
@@ -268,15 +284,16 @@ test('one look by hand judges and never acts, for it cannot know whether the mac
 }, 60_000);
 
 test('a machine that slept judges nobody, and a frozen watchdog neither; then it goes on (faults 13, 14)', async () => {
-  const bench = watched({ stale_ms: 4_000, zombie_ms: 20_000 });
+  const bench = watched({});
   const go = join(bench.home, 'go');
-  await rehearse(bench, 'on', { turns: [[{ say: 'at work' }, { wait_for_file: go }, { say: 'done' }]] });
+  await rehearse(bench, 'on', untilTold(bench, { wait_for_file: go }, { say: 'done' }));
   const { marker } = await untilTalking(bench, 'on');
   const watchdog = await untilWatched(bench);
+  await impatientAfter(bench, 'on', { stale_ms: 2_500, zombie_ms: 20_000 });
   // Everything stops at once, as it does when the lid is closed.
   const all = [watchdog, supervisorPid(bench), ...leaksOf(marker).map(({ pid }) => pid)];
   const goOn = await freeze(bench, ...all);
-  await Bun.sleep(5_500);
+  await Bun.sleep(4_000);
   goOn();
   await until('it looks again', () => peek(bench, 'SELECT 1 FROM ticks WHERE report_json LIKE \'%"gap"%\'').length > 0);
   expect(actsOf(bench, 'on')).toEqual([]);
