@@ -10,7 +10,7 @@ import { isScrubbed, scratchVariables } from './setup/scrub.ts';
 import { heldLocks, strays } from './setup/strays.ts';
 
 /** How long a process that has been told to end may take to be gone. */
-const GRACE_MS = 2_000;
+const GRACE_MS = 6_000;
 
 const outerTmp = process.env.TMPDIR;
 const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
@@ -60,4 +60,4 @@ afterAll(async () => {
   if (outerTmp === undefined) delete process.env.TMPDIR;
   else process.env.TMPDIR = outerTmp;
   if (complaints.length > 0) throw new Error(`this test file left behind:\n  ${complaints.join('\n  ')}`);
-});
+}, 60_000);

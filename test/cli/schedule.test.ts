@@ -37,7 +37,7 @@ describe('drover schedule', () => {
     expect(await bench.json(['schedule', 'rm', 'new-year'])).toMatchObject({ removed: true });
     expect(await bench.json(['schedule', 'rm', 'new-year'])).toMatchObject({ removed: false });
     expect(await names(bench)).toEqual([]);
-  }, 30_000);
+  }, 60_000);
 
   test('a mistake in anything that can be known now is told now, and nothing is stored (E-055, E-056)', async () => {
     const bench = quiet();
@@ -74,7 +74,7 @@ describe('drover schedule', () => {
     expect((await error(bench, at, 2)).code).toBe('task_has_nul');
     const twice = ['add', '--cron', '0 0 1 1 *', '--name', 'a', 't'];
     expect((await error(bench, twice, 3)).code).toBe('schedule_exists');
-  }, 30_000);
+  }, 60_000);
 
   test('the file of a plan is checked when it is added, and says itself how its steps start', async () => {
     const bench = quiet();
@@ -88,7 +88,7 @@ describe('drover schedule', () => {
     expect(await add(bench, '--plan', 'night.yaml')).toMatchObject({
       schedule: { name: 'night', plan_file: file, task: null },
     });
-  }, 30_000);
+  }, 60_000);
 
   test('the plain holes of a plan are filled each time it starts, and the label is that of its project (E-055, E-058)', async () => {
     const bench = quiet();
@@ -118,7 +118,7 @@ describe('drover schedule', () => {
     const { times } = await bench.json<{ times: { at: string; local: string }[] }>(args);
     expect(times).toHaveLength(2);
     expect(existsSync(bench.drover_home)).toBe(false);
-  }, 30_000);
+  }, 60_000);
 });
 
 test('run starts it now, as a row of its own, and the due times stay as they are', async () => {

@@ -47,7 +47,7 @@ test('stop climbs the ladder: a harness that shrugs off TERM is gone, and how it
   expect(turnsOf(bench, 'stubborn')[0]).toMatchObject({
     ...{ end_cause: 'stop', outcome: 'cancelled', exit_signal: 'SIGKILL', tree_empty: 1, survivors: 0 },
   });
-}, 30_000);
+}, 60_000);
 
 test('daemons in sessions of their own, with a scrubbed environment, do not outlive the stop (ARCHITECTURE §1.4)', async () => {
   const seconds = ownSeconds();
@@ -60,14 +60,14 @@ test('daemons in sessions of their own, with a scrubbed environment, do not outl
   expect(leaksOf(seconds)).toHaveLength(2);
   expect((await stop('host'))[0]).toMatchObject({ process_gone: true });
   await assertNoLeaks(seconds);
-}, 30_000);
+}, 60_000);
 
 test('a daemon that a turn leaves behind goes with the turn, which then is a success (ARCHITECTURE §1.4)', async () => {
   const seconds = ownSeconds();
   await rehearse(bench, 'litter', { turns: [[{ daemon: Math.round(Number(seconds) * 1_000) }, { say: 'done' }]] });
   await untilState(bench, 'litter', 'completed');
   await assertNoLeaks(seconds);
-}, 30_000);
+}, 60_000);
 
 test('stop of a queued, an idle, an ended and an unknown session (CX-07, O-77)', async () => {
   const narrow = droverBench({ config: { max_live_sessions: 1 } });
@@ -86,7 +86,7 @@ test('stop of a queued, an idle, an ended and an unknown session (CX-07, O-77)',
   expect((await stop('rests'))[0]).toMatchObject({ changed: false, state: 'stopped' });
   await refused(bench, ['stop', '--strict', 'rests'], [3, 'already_ended']);
   await refused(bench, ['stop', 'rests', 'nobody-here'], [4, 'session_not_found']);
-}, 40_000);
+}, 60_000);
 
 test('stop --all ends every live session and tells the parent nothing twice (I15)', async () => {
   const all = droverBench();
@@ -103,7 +103,7 @@ test('stop --all ends every live session and tells the parent nothing twice (I15
     { child_name: 'b', death_no: 1 },
     { child_name: 'c', death_no: 1 },
   ]);
-}, 30_000);
+}, 60_000);
 
 test('stop needs no supervisor that can, frozen or dead, and no settings that can be read (faults 1, 14)', async () => {
   const frozen = droverBench();
@@ -145,7 +145,7 @@ test('pause holds a session with its reason, resume goes on with the facts and t
   expect(prompt).toContain('the schema is there');
   expect(prompt).toContain('Your previous turn was cut off');
   expect(prompt).toContain('parked: operator');
-}, 40_000);
+}, 60_000);
 
 test('resume of a failed and of a stopped session starts its next turn; the others are told what to do (E-146)', async () => {
   await rehearse(bench, 'flop', { turns: [[{ say: 'hi' }, { exit: 4 }], [{ say: 'better' }]] });
@@ -214,4 +214,4 @@ test('recover inherits worktree, branch and conversation; one successor at a tim
   expect(readFileSync(join(torn.worktree_path ?? '', 'half.txt'), 'utf8')).toBe('half and half');
   expect(sessionOf(bench, torn.id).state).toBe('failed');
   expect((await bench.run(['recover', torn.id])).code).toBe(0);
-}, 40_000);
+}, 60_000);

@@ -75,7 +75,7 @@ test('kill -9 of a verb at any instant: it is stored whole or not at all, and ca
   }
   const { findings } = await bench.json<{ findings: { check: string }[] }>(['doctor', '--quick']);
   expect(findings.map(({ check }) => check)).toContain('invariants');
-}, 60_000);
+}, 120_000);
 
 test('kill -9 of launchers and harnesses at any instant: the right word for each, nothing left (faults 4, 5)', async () => {
   const emit = { program: bin('emitter.sh'), base_args: ['150'], event_format: 'ndjson' };
@@ -119,7 +119,7 @@ test('kill -9 of launchers and harnesses at any instant: the right word for each
     for (const { marker } of turnsOf(bench, name)) await assertNoLeaks(marker);
   }
   expect(struck.filter(Boolean).length).toBeGreaterThan(2);
-}, 60_000);
+}, 120_000);
 
 test('a watchdog that is killed again and again judges nobody twice (fault 3)', async () => {
   const far = { first_event_ms: 60_000, between_events_ms: 60_000, tool_ms: 60_000 };
@@ -151,7 +151,7 @@ test('a watchdog that is killed again and again judges nobody twice (fault 3)', 
   const nudges = peek(bench, "SELECT * FROM mail WHERE to_id = :id AND type = 'nudge'", { id });
   expect(nudges).toHaveLength(1);
   for (const { marker } of turnsOf(bench, 'mute')) await assertNoLeaks(marker);
-}, 60_000);
+}, 120_000);
 
 /** Ends a turn's processes as a power cut does: nobody settles it, and no record of the end is written. */
 async function vanish(bench: Bench, name: string): Promise<void> {
@@ -220,11 +220,11 @@ async function expectFresh({ bench, stranger }: Awaited<ReturnType<typeof afterw
 test('after a reboot every turn in flight is lost, the others go on, and who has the old pid now is left alone (fault 9)', async () => {
   const world = await afterwards((id) => ({ ...id, boot_id: '00000000-0000-4000-8000-000000000000' }));
   await expectFresh(world);
-}, 60_000);
+}, 120_000);
 
 test('a pid that was given to somebody else is nobody to us: no signal, no wait, no claim (fault 10)', async () => {
   await expectFresh(await afterwards((id) => ({ ...id, start_time: `${Number(id.start_time) + 100}` })));
-}, 60_000);
+}, 120_000);
 
 test('a harness that ends at once and lets a daemon speak for it has not succeeded, and the daemon is gone (fault 34)', async () => {
   const away = { program: bin('forks-away'), event_format: 'ndjson' };
@@ -253,4 +253,4 @@ test('a tool that forks 300 processes slows nobody for long, and none of them is
   expect(leaksOf(seconds)).toEqual([]);
   await until('its turn is settled', () => turnsOf(bench, 'bomb')[0]?.ended_at);
   expect(turnsOf(bench, 'bomb')[0]).toMatchObject({ outcome: 'cancelled', tree_empty: 1, survivors: 0 });
-}, 60_000);
+}, 120_000);

@@ -63,7 +63,7 @@ test('four watchdogs at once are one: the others end with 3 and say who runs (fa
   for (const text of said) expect(text).toContain(`already runs (pid ${winner?.pid})`);
   winner?.kill('SIGTERM');
   expect(await winner?.exited).toBe(0);
-}, 40_000);
+}, 60_000);
 
 test('twenty mails that come while a turn is being settled are each delivered once (fault 42, I5)', async () => {
   const bench = droverBench({ config: { turn: { sigkill_delay_ms: 3_000 } } });
@@ -125,7 +125,7 @@ test('a stop before the first word: the process is gone, the session is stopped 
   await until('its second turn runs', () => leaksOf(seconds).length > 0);
   expect(await stopped(bench, 'mute')).toMatchObject({ state: 'stopped', process_gone: true });
   await assertNoLeaks(seconds);
-}, 40_000);
+}, 60_000);
 
 test('stops that race with starts: every session is stopped, no process of any is left, none starts later (fault 40)', async () => {
   const bench = droverBench({ config: { max_live_sessions: 12, turn: { sigkill_delay_ms: 300 } } });

@@ -91,7 +91,7 @@ test.each([
     writeFileSync(go, '');
     for (const name of names) await untilState(bench, name, 'completed');
   },
-  60_000,
+  120_000,
 );
 
 test('drover stops for longer than its timers while the agents go on: nobody is judged, mail of that time arrives (faults 13, 14)', async () => {
@@ -125,4 +125,4 @@ test('drover stops for longer than its timers while the agents go on: nobody is 
   await untilState(bench, 'silent', 'completed');
   await untilSession(bench, 'box', (row) => row.turn === 2 && row.state === 'idle');
   expect(promptOf(bench, 'box', 2)).toContain('while you slept');
-}, 60_000);
+}, 120_000);

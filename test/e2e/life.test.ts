@@ -47,7 +47,7 @@ test('sling is back with the id while the harness works (C-08)', async () => {
   expect(quiet.stdout).toMatch(/^agent-[a-z2-7]{20}\n$/);
   release('slow');
   await untilState(bench, 'slow', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('--wait, wait and --follow end with the outcome: 0 completed, 1 failed or stopped, 75 parked (ARCHITECTURE §7)', async () => {
   const sling = (name: string, steps: unknown[], ...more: string[]) => {
@@ -70,7 +70,7 @@ test('--wait, wait and --follow end with the outcome: 0 completed, 1 failed or s
   expect((await bench.run(['wait', 'good', 'late', '--json'])).code).toBe(75);
   await bench.run(['stop', 'late']);
   expect((await bench.run(['wait', 'late'])).code).toBe(1);
-}, 40_000);
+}, 60_000);
 
 test('wait --any is back with the first one that is over', async () => {
   await rehearse(bench, 'long', held('long'));
@@ -79,7 +79,7 @@ test('wait --any is back with the first one that is over', async () => {
   expect(sessions.map((row) => row.name)).toEqual(['short']);
   release('long');
   await untilState(bench, 'long', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('a session that nobody named gets role and task as its name, and -2, -3 beside living ones (O-74)', async () => {
   const script = bench.script('same', held('same'));
@@ -92,7 +92,7 @@ test('a session that nobody named gets role and task as its name, and -2, -3 bes
   expect(names).toEqual([1, 2, 3].map((n) => `solo-fix-the-flaky-test-of-the${n === 1 ? '' : `-${n}`}`));
   release('same');
   for (const name of names) await untilState(bench, name, 'completed');
-}, 30_000);
+}, 60_000);
 
 test('a session is found by id, by a unique beginning with or without its prefix, by name, and as the latest (E-020)', async () => {
   await rehearse(bench, 'wanted', DONE);
@@ -101,7 +101,7 @@ test('a session is found by id, by a unique beginning with or without its prefix
     expect((await bench.session(word)).id).toBe(id);
   const other = droverBench({ env: { DROVER_HOME: bench.drover_home } });
   expect((await other.run(['show', 'latest'], { env: { DROVER_HOME: bench.drover_home } })).code).toBe(4);
-}, 30_000);
+}, 60_000);
 
 test('worktrees: from the right base, on branches of their own, two at a time, work kept apart (E-015, E-175)', async () => {
   bench.git('-c', 'user.name=t', '-c', 'user.email=t@t', 'commit', '-q', '--allow-empty', '-m', 'second');
@@ -128,7 +128,7 @@ test('worktrees: from the right base, on branches of their own, two at a time, w
     expect(bench.git('rev-parse', `${row.branch}~1`)).toBe(row.base_commit ?? '');
   }
   for (const { name } of rows) expect(existsSync(join(bench.repo, `${name}.txt`))).toBe(false);
-}, 30_000);
+}, 60_000);
 
 test('the profile is what it was when the session was slung, whatever the config says later (E-023)', async () => {
   const blocker = droverBench({ config: { ...CONFIG, max_live_sessions: 1 } });
@@ -142,7 +142,7 @@ test('the profile is what it was when the session was slung, whatever the config
   expect(promptOf(blocker, 'second')).toContain('Be brief.');
   const env = environmentOf(blocker, 'second', 1);
   expect(env.CLAUDE_MODEL).toBe('small');
-}, 30_000);
+}, 60_000);
 
 function environmentOf(of: Bench, name: string, turn: number): Record<string, string> {
   const path = join(of.drover_home, `env-${sessionOf(of, name).id}-${turn}`);
@@ -185,7 +185,7 @@ test('a harness sees the allowed variables and who it works for, and no secret o
   const command = JSON.parse(readFileSync(join(turnDir(bench, 'teller'), 'command.json'), 'utf8'));
   expect(command.env).toContain('DROVER_TOKEN');
   expect(JSON.stringify(command)).not.toContain(env.DROVER_TOKEN);
-}, 30_000);
+}, 60_000);
 
 test('the token is another one every turn, and dead after its turn (ARCHITECTURE §6)', async () => {
   await bench.run(['nudge', 'teller']);
@@ -207,4 +207,4 @@ test('the token is another one every turn, and dead after its turn (ARCHITECTURE
   release('token');
   await untilState(bench, 'alive', 'completed');
   expect(sessionOf(bench, 'alive').token_hash).toBeNull();
-}, 30_000);
+}, 60_000);

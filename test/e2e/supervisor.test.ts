@@ -51,7 +51,7 @@ test('two supervisors at once are one: the other ends with 3 and says who runs (
   await until('it answers', () => existsSync(join(bench.drover_home, 'run/supervisor.sock')));
   winner?.kill('SIGTERM');
   expect(await winner?.exited).toBe(0);
-}, 30_000);
+}, 60_000);
 
 test('SIGTERM and down leave turns running, and the next supervisor sees them through (C-10)', async () => {
   const bench = droverBench({ config: FAST });
@@ -70,7 +70,7 @@ test('SIGTERM and down leave turns running, and the next supervisor sees them th
   const row = await untilState(bench, 'on', 'completed');
   expect(turnsOf(bench, 'on').map((turn) => [turn.pid, turn.exit_code, turn.outcome])).toEqual([[pid, 0, 'completed']]);
   expect(row.turn).toBe(1);
-}, 40_000);
+}, 60_000);
 
 test('down reaches a supervisor that is only just starting', async () => {
   const bench = droverBench();
@@ -103,7 +103,7 @@ test('kill -9 of the launcher: the turn is lost, its tree is gone, the session i
   expect((await bench.json<{ stopped: unknown[] }>(['stop', 'shimless'])).stopped).toEqual([
     expect.objectContaining({ prev: 'zombie', state: 'completed', was_zombie: true, process_gone: true }),
   ]);
-}, 30_000);
+}, 60_000);
 
 test('kill -9 of the harness: crashed with its signal, and tried again with the same conversation (fault 4)', async () => {
   const bench = droverBench({ config: FAST });
@@ -119,7 +119,7 @@ test('kill -9 of the harness: crashed with its signal, and tried again with the 
   ]);
   expect(turns[1]?.native_session_before).toBe(turns[0]?.native_session_after ?? 'none');
   expect(turns[1]?.native_session_after).toBe(turns[0]?.native_session_after ?? 'none');
-}, 30_000);
+}, 60_000);
 
 test('a replaced lock file ends the supervisor that held the old one, and the turns go on (I20)', async () => {
   const bench = droverBench({ config: FAST });
@@ -134,7 +134,7 @@ test('a replaced lock file ends the supervisor that held the old one, and the tu
   expect((await bench.run(['up'])).code).toBe(0);
   writeFileSync(go(bench), '');
   await untilState(bench, 'kept', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('a database that was moved aside and restored gets a supervisor of its own (fault 24)', async () => {
   const bench = droverBench({ config: FAST });
@@ -152,7 +152,7 @@ test('a database that was moved aside and restored gets a supervisor of its own 
   await rehearse(bench, 'after', { turns: [[{ say: 'hi' }]] });
   await untilState(bench, 'after', 'completed');
   expect(sessionOf(bench, 'before').state).toBe('completed');
-}, 30_000);
+}, 60_000);
 
 test('without its socket the supervisor still sees mail within a second, and hangs a new one', async () => {
   const bench = droverBench({ config: FAST });
@@ -169,7 +169,7 @@ test('without its socket the supervisor still sees mail within a second, and han
   const [, turn] = turnsOf(bench, 'listener');
   expect((turn?.started_at ?? 0) - (mail?.created_at ?? 0)).toBeLessThan(6_000);
   expect(supervisorPid(bench)).toBe(pid);
-}, 30_000);
+}, 60_000);
 
 test('a supervisor that was stopped for longer than a timer judges nobody by it afterwards (fault 13)', async () => {
   const timers = { first_event_ms: 6_000, between_events_ms: 6_000, tool_ms: 6_000 };
@@ -184,7 +184,7 @@ test('a supervisor that was stopped for longer than a timer judges nobody by it 
   expect(sessionOf(bench, 'patient').state).toBe('working');
   writeFileSync(go(bench), '');
   await untilState(bench, 'patient', 'completed');
-}, 40_000);
+}, 60_000);
 
 test('full slots, a queue and a session that waits to be tried again cost nothing (ARCHITECTURE §1.7)', async () => {
   const bench = droverBench({ config: { turn: { ...FAST.turn, backoff_ms: 8_000 }, max_live_sessions: 2 } });

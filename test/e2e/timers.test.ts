@@ -36,7 +36,7 @@ test('no first event in time: the turn is ended and the session is a zombie (O-5
   const bench = timed({ first_event_ms: 700 }, { harness_runners: { mute } });
   await bench.run(['sling', '--harness', 'mute', '--name', 'mute', 'go']);
   expect(await ended(bench, 'mute', 'zombie')).toEqual(['first_event', 'first_event', 'stalled', 1]);
-}, 30_000);
+}, 60_000);
 
 test('silence between events ends a turn, silence of an open tool call does not (O-53)', async () => {
   const bench = timed({ between_events_ms: 800 });
@@ -44,13 +44,13 @@ test('silence between events ends a turn, silence of an open tool call does not 
   await rehearse(bench, 'silent', hang({ say: 'hi' }));
   expect(await ended(bench, 'silent', 'zombie')).toEqual(['silent', 'silent', 'stalled', 1]);
   await untilState(bench, 'building', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('an open tool call has its own limit (O-53)', async () => {
   const bench = timed({ tool_ms: 800 });
   await rehearse(bench, 'stuck', { turns: [[{ tool: { tool: 'Bash', ms: 60_000 } }]] });
   expect(await ended(bench, 'stuck', 'zombie')).toEqual(['silent', 'silent', 'stalled', 1]);
-}, 30_000);
+}, 60_000);
 
 test('a turn that is quiet is called stalled, speaks and is at work again; for too long it is ended (MODEL §2.7)', async () => {
   const watchdog = { interval_ms: 150, stale_ms: 600, zombie_ms: 4_000, nudge_interval_ms: 60_000 };
@@ -69,21 +69,21 @@ test('a turn that is quiet is called stalled, speaks and is at work again; for t
     'progress',
     'complete',
   ]);
-}, 30_000);
+}, 60_000);
 
 test('alive after its result: ended after the grace, and a success all the same (fault 33)', async () => {
   const bench = timed({ after_result_ms: 700 });
   await rehearse(bench, 'lingers', { turns: [[{ say: 'done' }, 'linger']] });
   expect(await ended(bench, 'lingers', 'completed')).toEqual(['lingering', 'lingering', 'completed', 1]);
   expect(lastingOf(bench, 'lingers')).toBeLessThan(8_000);
-}, 30_000);
+}, 60_000);
 
 test('output closed and the process alive: silence decides, not the end of the stream (fault 34)', async () => {
   const runner = { program: CLOSES, event_format: 'text' };
   const bench = timed({ between_events_ms: 800 }, { harness_runners: { closes: runner } });
   await bench.run(['sling', '--harness', 'closes', '--name', 'closes', 'go']);
   expect(await ended(bench, 'closes', 'zombie')).toEqual(['silent', 'silent', 'stalled', 1]);
-}, 30_000);
+}, 60_000);
 
 test("the session's own time limit fails it, however busy it is (O-53)", async () => {
   const bench = timed({});
@@ -91,7 +91,7 @@ test("the session's own time limit fails it, however busy it is (O-53)", async (
   await rehearse(bench, 'slow', { turns: [busy] }, ['--timeout', '900ms']);
   expect(await ended(bench, 'slow', 'failed')).toEqual(['timeout', 'timeout', 'timed_out', 1]);
   expect(sessionOf(bench, 'slow').attempt).toBe(1);
-}, 30_000);
+}, 60_000);
 
 test('a log that grows beyond its bound ends the turn (H-80)', async () => {
   const bench = timed({});
@@ -102,4 +102,4 @@ test('a log that grows beyond its bound ends the turn (H-80)', async () => {
   expect(await ended(small, 'flood', 'zombie')).toEqual(['log_limit', 'log_limit', 'stalled', 1]);
   expect(lastingOf(small, 'flood')).toBeLessThan(8_000);
   await untilState(bench, 'allowed', 'completed');
-}, 40_000);
+}, 60_000);

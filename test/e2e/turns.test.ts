@@ -58,7 +58,7 @@ test('mail sent while a turn runs waits for its end and comes in one turn, once 
     [2, 1, true],
     [2, 1, true],
   ]);
-}, 30_000);
+}, 60_000);
 
 test('a persistent role rests idle; a nudge starts its next turn, the same nudge at once is one (O-75, C-09)', async () => {
   await rehearse(bench, 'watch', { turns: [[{ say: 'here' }]] }, ['--role', 'monitor']);
@@ -71,7 +71,7 @@ test('a persistent role rests idle; a nudge starts its next turn, the same nudge
   expect(said.filter(({ changed }) => changed).length).toBeLessThan(3);
   expect(mailOf('watch', 'nudge')).toHaveLength(1 + said.filter(({ changed }) => changed).length);
   await bench.run(['stop', 'watch']);
-}, 30_000);
+}, 60_000);
 
 test('nudge --interrupt ends the turn and its tree; the next prompt has the words and the facts (O-75)', async () => {
   const work = [
@@ -104,7 +104,7 @@ test('nudge --interrupt ends the turn and its tree; the next prompt has the word
     sessionOf(bench, 'deep').branch ?? '?',
   ])
     expect(prompt).toContain(word);
-}, 30_000);
+}, 60_000);
 
 test('an interruption before the first word goes round by the queue and loses nothing (MODEL §2.6)', async () => {
   const slow = droverBench({
@@ -122,7 +122,7 @@ test('an interruption before the first word goes round by the queue and loses no
   await until('its prompt is there', () => turnsOf(slow, 'mute')[1]?.pid);
   const prompt = promptOf(slow, 'mute', 2);
   for (const word of ['speak', 'say nothing', 'Why: interrupt']) expect(prompt).toContain(word);
-}, 30_000);
+}, 60_000);
 
 test('a failing turn is tried again with a growing pause, its mail marked, and given up after max_attempts (O-52)', async () => {
   await rehearse(bench, 'flaky', { turns: [[{ say: 'well' }, { wait_for_file: hold('flaky') }, { exit: 3 }]] });
@@ -139,7 +139,7 @@ test('a failing turn is tried again with a growing pause, its mail marked, and g
   expect(promptOf(bench, 'flaky', 3)).toContain('Redelivered: yes');
   const [hint] = mailOf('flaky', 'status');
   expect([hint?.read_at, hint?.delivered_turn]).toEqual([null, null]);
-}, 30_000);
+}, 60_000);
 
 test('a first turn that says nothing fails at once, with what the program said (MODEL §2.6, field: stuck in booting)', async () => {
   const dumb = { program: 'sh', base_args: ['-c', 'echo cannot do that >&2; exit 5'], event_format: 'ndjson' };
@@ -148,7 +148,7 @@ test('a first turn that says nothing fails at once, with what the program said (
   const row = await untilState(quick, 'dumb', 'failed');
   expect([row.turn, row.end_reason]).toEqual([1, 'no_output: exit 5']);
   expect((await quick.run(['logs', 'dumb'])).stdout).toContain('cannot do that');
-}, 30_000);
+}, 60_000);
 
 test('work that nobody reports gets one reminder, then fails and tells the parent once (CX-10, O-32)', async () => {
   const parent = {
@@ -173,7 +173,7 @@ test('work that nobody reports gets one reminder, then fails and tells the paren
   expect(prompt).toContain('Type: worker_died');
   expect(prompt).toContain('Task silent (failed):');
   expect(notes().map(({ delivered_turn }) => delivered_turn)).toEqual([2]);
-}, 40_000);
+}, 60_000);
 
 test("children's results come to an idle parent as one reminder (D-33…D-45)", async () => {
   await rehearse(bench, 'chief', { turns: [[{ say: 'slung' }]] }, ['--role', 'coordinator']);
@@ -194,7 +194,7 @@ test("children's results come to an idle parent as one reminder (D-33…D-45)", 
   expect(prompt.match(/<system-reminder>/g)).toHaveLength(1);
   for (const name of ['kid-1', 'kid-2']) expect(prompt).toContain(`Task ${name} (completed):\nresult of ${name}`);
   await bench.run(['stop', 'chief']);
-}, 40_000);
+}, 60_000);
 
 test('a usage limit parks with its instant, and the session goes on by itself then (E-100, CX-12)', async () => {
   const limit = { limit: { kind: 'usage_limit', message: 'limit reached', resets_in_ms: 6_000 } };
@@ -208,14 +208,14 @@ test('a usage limit parks with its instant, and the session goes on by itself th
   const turns = turnsOf(bench, 'broke');
   expect(turns.map(({ outcome }) => outcome)).toEqual(['limited', 'completed']);
   expect(turns[1]?.started_at).toBeGreaterThanOrEqual(pool?.opens_at ?? Number.POSITIVE_INFINITY);
-}, 30_000);
+}, 60_000);
 
 test('a rate limit parks as such for as long as the provider says (CX-12)', async () => {
   const limit = { limit: { kind: 'rate_limit', retry_after_ms: 3_000 } };
   await rehearse(bench, 'hasty', { turns: [[{ say: 'hi' }, limit], [{ say: 'slower' }]] });
   expect((await untilState(bench, 'hasty', 'parked')).parked_reason).toBe('rate_limit');
   await untilState(bench, 'hasty', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('an unanswered question keeps a session idle, and the answer starts its turn (CX-10)', async () => {
   mkdirSync(join(bench.home, 'asks'), { recursive: true });
@@ -229,4 +229,4 @@ test('an unanswered question keeps a session idle, and the answer starts its tur
   await until('its second turn', () => turnsOf(bench, 'asker')[1]?.ended_at);
   expect(promptOf(bench, 'asker', 2)).toContain('8080');
   await bench.run(['stop', 'asker']);
-}, 30_000);
+}, 60_000);

@@ -37,5 +37,5 @@ describe('the answer of a second opinion (O-69)', () => {
   test('no text makes it throw or take long', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => triageAnswer(text) === null));
     for (const text of ['{'.repeat(200_000), '{"'.repeat(100_000)]) expect(triageAnswer(text)).toBeNull();
-  }, 20_000);
+  }, 60_000);
 });

@@ -22,7 +22,7 @@ export function leaksOf(needle: string): Leak[] {
 }
 
 /** Fails when a process of `needle` is alive. `within_ms` allows for those that are just ending. */
-export async function assertNoLeaks(needle: string, within_ms = 1000): Promise<void> {
+export async function assertNoLeaks(needle: string, within_ms = 5_000): Promise<void> {
   const end = performance.now() + within_ms;
   for (let leaks = leaksOf(needle); leaks.length > 0; leaks = leaksOf(needle)) {
     if (performance.now() > end) {

@@ -26,4 +26,4 @@ export function beforeRemoval(end: () => Promise<void> | void): void {
 afterAll(async () => {
   for (const end of endings.splice(0).reverse()) await end();
   for (const dir of made.splice(0)) rmSync(dir, { recursive: true, force: true });
-}, 60_000);
+}, 180_000);
