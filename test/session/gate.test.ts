@@ -80,7 +80,7 @@ test.skipIf(NO_GROUPS !== '')(
       ['true', 'green'],
       ['sleep 300', 'red'],
     ] as const) {
-      const gate = run([`${FUGITIVE}; ${wait}; cat /proc/self/cgroup; ${end}`], { timeout_ms: 1_500 });
+      const gate = run([`${FUGITIVE}; ${wait}; cat /proc/self/cgroup; ${end}`], { timeout_ms: 3_000 });
       expect(await gate.done).toMatchObject({ verdict });
       const pid = Number(readFileSync(join(gate.cwd, 'pid'), 'utf8'));
       expect(isRunning(pid)).toBe(false);

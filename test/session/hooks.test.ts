@@ -61,7 +61,7 @@ const astray = (pid_file: string, then = 'exec sleep 600') =>
 test('when its time is over its whole tree is ended, also what has left its session', async () => {
   const at = await ready();
   const file = join(at.world.home, 'pid');
-  at.config.worktree.hook_timeout_ms = 1_000;
+  at.config.worktree.hook_timeout_ms = 3_000;
   at.config.worktree.hooks.after_run = `(${astray(file)}) & sleep 600`;
   const run = await runHook(at.deps, 'after_run', at.row, at.row.worktree_path);
   expect(run).toMatchObject({ ok: false, timed_out: true });
