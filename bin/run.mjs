@@ -89,7 +89,7 @@ const TASKS = {
   test: (...args) =>
     suite('test', { typecheck, lint }, [
       '--parallel=3',
-      '--timeout=60000',
+      '--timeout=45000',
       '--path-ignore-patterns=test/harness-real/**',
       ...args,
     ]),

@@ -185,6 +185,8 @@ test('processes of a turn that is over, or that nobody knows, are proven ours an
     stray('/another/home', 'a-marker-of-theirs'),
   ];
   try {
+    for (const { pid } of [dead, lost, busy, foreign])
+      await until('its own process', () => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
     const found = of(await doctor(bench, 1), 'processes');
     expect(found.map(({ what }) => what).sort()).toMatchObject([
       expect.stringMatching(

@@ -241,7 +241,7 @@ test('-f --raw tails the file, goes on with the next turn and ends with the sess
   await log.end();
   expect(log.child.exitCode).toBe(0);
   expect(log.text()).toBe(`${expected}two\nthe end\n`);
-});
+}, 20_000);
 
 test.each(['--json', '--raw'])('Ctrl-C ends a follower (%s) at once with 130', async (flag) => {
   const { bench, turn } = await filled();
