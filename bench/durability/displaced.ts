@@ -20,7 +20,7 @@ export interface DisplacedOptions {
 }
 
 const STALE_MS = 900;
-const LIMIT_MS = 15_000;
+const LIMIT_MS = 60_000;
 
 /** The three rounds side by side; their findings together. */
 export async function displacedRounds(options: DisplacedOptions): Promise<Findings> {
@@ -72,7 +72,7 @@ async function lateClaims({ home, lookout }: Stage): Promise<void> {
   await home.run(['up', '--quiet']);
   const old = daemons(home);
   lookout.noteLease();
-  send(old, 'SIGSTOP');
+  await standStill(home, old);
   // Nobody answers the ring, so the verbs would wait; what they stored is stored.
   const slings = Array.from({ length: 8 }, (_, i) => sling(home, 'chat', `s${i + 1}`, 'monitor'));
   await until(home, 'eight sessions', () => home.rows('SELECT 1 FROM sessions').length === 8);
@@ -136,6 +136,22 @@ async function lateEvents({ home, lookout }: Stage): Promise<void> {
 function daemons(home: CampaignHome): ProcessId[] {
   const owners = (['supervisor', 'watchdog'] as const).map((name) => lockOwner(homePaths.lock(home.state, name)));
   return owners.filter((owner) => owner !== null);
+}
+
+/** Stopped between two writes: inside of one they would let nobody store anything. */
+async function standStill(home: CampaignHome, ids: readonly ProcessId[]): Promise<void> {
+  const gate = openWriteGate(homePaths.gate(home.state));
+  try {
+    await until(home, 'a moment between two writes', () => {
+      send(ids, 'SIGSTOP');
+      const leave = gate.tryEnter();
+      leave?.();
+      if (leave === null) send(ids, 'SIGCONT');
+      return leave !== null;
+    });
+  } finally {
+    gate.close();
+  }
 }
 
 function send(ids: readonly ProcessId[], name: 'SIGSTOP' | 'SIGCONT'): void {

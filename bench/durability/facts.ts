@@ -48,9 +48,9 @@ function wholeLines(path: string): number[] {
   return offsets;
 }
 
-/** Who lives although nobody should; who is just ending gets a second. */
+/** Who lives although nobody should; who is just ending gets some seconds. */
 async function leftOf(home: CampaignHome): Promise<string[]> {
-  const end = performance.now() + 1_000;
+  const end = performance.now() + 5_000;
   for (;;) {
     const left = home.processes();
     if (left.length === 0 || performance.now() > end)

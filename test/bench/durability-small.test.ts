@@ -28,14 +28,14 @@ test('a dozen kills of whatever drover is made of: nothing lost, nothing doubled
   const zero = Object.fromEntries(KILL_FIGURES.map((figure) => [figure, 0]));
   const report = await campaign(['--only', 'kill', '--sessions', '6', '--kills', '12']);
   expect(report).toMatchObject({ ...zero, ok: true, code: 0, seed, failures: [], cases: {} });
-}, 120_000);
+}, 240_000);
 
 test('a usage limit of one credential: one call too many at most, everybody comes back, no turn is doubled (O-52)', async () => {
   const report = await campaign(['--only', 'limit', '--sessions', '6']);
   const zero = { limit_doubled_turns: 0, limit_unfinished: 0, limit_attempts_spent: 0 };
   expect(report).toMatchObject({ ...zero, ok: true, code: 0, seed, failures: [] });
   expect(report.limit_extra_calls).toBeLessThanOrEqual(1);
-}, 120_000);
+}, 240_000);
 
 test('healthy sessions of every shape are left alone, sick ones of every kind are ended (O-53, O-67, E-079)', async () => {
   const options = {
@@ -51,4 +51,4 @@ test('healthy sessions of every shape are left alone, sick ones of every kind ar
   const { zero, numbers } = await watchCampaign(options);
   expect({ seed, zero }).toEqual({ seed, zero: { false_kills: [], missed_hangs: [] } });
   for (const figure of ['detect_ms_p50', 'settle_ms_p50']) expect(numbers[figure]).toBeGreaterThanOrEqual(0);
-}, 120_000);
+}, 240_000);

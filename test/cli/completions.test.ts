@@ -26,7 +26,7 @@ beforeAll(async () => {
       collect((await bench.run([verb, sub, '--help'])).stdout);
     }
   }
-}, 60_000);
+}, 180_000);
 
 function collect(help: string): void {
   for (const [, option = ''] of help.matchAll(/^ {2}(?:-\w, )?--([a-z-]+)/gm)) told.options.add(option);

@@ -146,6 +146,8 @@ describe('a loop that has been left is none (fault 49)', () => {
       const taken = await atWork(world, 'poller', polls(8));
       const one = watcher();
       const step = async () => {
+        // Later than the step before, and not in the same millisecond.
+        pass(world, 1);
         await feedTurn(world, taken, poll('again'));
         pass(world, SETTINGS.nudge_interval_ms + 1);
         return (await one.tick(SETTINGS.nudge_interval_ms + 1)).findings[0];
