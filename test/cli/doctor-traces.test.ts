@@ -63,7 +63,7 @@ test('a directory that was made ahead for a turn that never came is nothing to s
   expect(of(await doctor(bench, 0), 'logs')).toMatchObject([
     { level: 'warning', what: `turns that the database does not know: ${homePaths.turn(world.home, row.id, 2)}` },
   ]);
-}, 30_000);
+}, 60_000);
 
 test('files that are gone under a turn in flight are a problem', async () => {
   const { world, bench } = await soundWorld();
@@ -81,7 +81,7 @@ test('files that are gone under a turn in flight are a problem', async () => {
   mkdirSync(turn.dir, { recursive: true, mode: 0o700 });
   writeFileSync(join(turn.dir, 'stdout.jsonl'), '');
   expect(problems(await doctor(bench, 0))).toEqual([]);
-}, 30_000);
+}, 60_000);
 
 test('a harness for drover’s own sessions that nobody knows is a problem with its line', async () => {
   const bench = droverBench({ config: {} });
@@ -95,7 +95,7 @@ test('a harness for drover’s own sessions that nobody knows is a problem with 
   expect(found[0]?.hint).toContain('Use one of: claude');
   writeFileSync(file, 'watchdog:\n  triage_harness: claude-code\n  patrol_harness: auto\n');
   expect(of(await doctor(bench, 0), 'config')).toMatchObject([{ level: 'ok' }]);
-}, 30_000);
+}, 60_000);
 
 test.skipIf(NO_GROUPS !== '')(
   `empty control groups of turns that are over are told, with what removes them${NO_GROUPS}`,

@@ -106,7 +106,7 @@ test('a lock that is held by somebody who does not answer is a problem', async (
     process.kill(-holder.pid, 'SIGKILL');
     await holder.exited;
   }
-}, 30_000);
+}, 60_000);
 
 test('who holds a lock has to be who it says, and of our version', async () => {
   const { world, bench } = await soundWorld();

@@ -312,4 +312,4 @@ test('mail that is stored while nobody can be rung: one answer on standard outpu
   expect(more).toEqual([]);
   expect([ran.code, JSON.parse(ran.stderr)]).toMatchObject([69, { ok: false }]);
   expect(await bench.json<{ mails: unknown[] }>(['mail', 'list'])).toMatchObject({ mails: [{ subject: 'note' }] });
-}, 30_000);
+}, 60_000);

@@ -40,7 +40,7 @@ test('files are reserved, seen by others and released, with the rights of the co
   expect((await left.call('release', { paths: ['docs/**'], status: 'complete' })).text).toContain(
     'error [input_invalid]',
   );
-}, 30_000);
+}, 60_000);
 
 test('a thread is reserved and released by its session', async () => {
   const { token, session } = await inTurn('build-3');
@@ -55,4 +55,4 @@ test('a thread is reserved and released by its session', async () => {
   expect(refused.text).toContain('error [reservation_token_required]');
   expect((await client.call('release', { status: 'complete' })).text).toBe('feature/x is released (complete).');
   expect((await allReservations(world.store)).map((row) => row.status)).toEqual(['complete']);
-}, 30_000);
+}, 60_000);

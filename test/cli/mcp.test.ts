@@ -158,7 +158,7 @@ describe('what goes wrong is a typed answer of the tool', () => {
       gate.close();
     }
     expect((await client.call('mail_send', { to: 'operator', body: 'x' })).isError).toBe(false);
-  }, 20_000);
+  }, 60_000);
 });
 
 describe('the stream', () => {

@@ -35,7 +35,7 @@ test('names of harnesses and pools reach the terminal without what it would obey
   expect(said.slice(0, 3).map(({ stdout }) => stdout.includes(command))).toEqual([true, true, true]);
   expect(said[4]).toMatchObject({ code: 0, stdout: expect.stringContaining('ab, queued') });
   expect(said[5]?.stdout).toContain('ab: blocked → off');
-}, 30_000);
+}, 60_000);
 
 test('an instant that no date holds is shown as the number it is', async () => {
   const { world, bench } = await soundWorld();
@@ -55,4 +55,4 @@ test('an instant that no date holds is shown as the number it is', async () => {
     '8640000000000001',
     'NaN',
   ]);
-}, 30_000);
+}, 60_000);

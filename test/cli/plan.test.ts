@@ -109,7 +109,7 @@ describe('plan check', () => {
     expect(await check('budget: {usd: 5}\n', { ...user, prices })).toBe('');
     expect(await check('budget: {tokens: 5000}\n')).toBe('');
     expect(await check('budget: {usd: 5}\n', user, 'harness: rehearsal')).toBe('');
-  }, 30_000);
+  }, 60_000);
 
   test('a harness that is not installed is told of once; of very many mistakes the first ones, and where all are', async () => {
     const own = droverBench({ config: { harness_runners: { mine: { program: 'no-such-program-here' } } } });

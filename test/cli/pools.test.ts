@@ -15,7 +15,7 @@ test('a block of more than a year is a slip of the pen', async () => {
   ])
     expect((await refused(bench, ['pools', 'block', 'rehearsal', ...args], [2, 'usage'])).message).toContain('a year');
   expect(await bench.json(['pools', 'block', 'rehearsal', '--for', '365d'])).toMatchObject({ changed: true });
-}, 30_000);
+}, 60_000);
 
 test('with settings that cannot be used, a known pool can be changed and the fleet be looked at', async () => {
   const bench = droverBench({ config: { profiles: { own: { pool: 'own' } } } });

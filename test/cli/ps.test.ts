@@ -64,4 +64,4 @@ test('ps shows the supervisor and the tree of every turn in flight, and what is 
   await until('the turn’s end', async () => ((await bench.json<Ps>(['ps'])).turns[0]?.processes ?? 0) === 0);
   await bench.down();
   expect(await bench.json<Ps>(['ps'])).toMatchObject({ supervisor: { state: 'down' }, turns: [] });
-}, 30_000);
+}, 60_000);

@@ -36,7 +36,7 @@ test('drover report: of the newest run, of a plan by name or id, of one that goe
   const asked = await bench.run(['report', '--format', 'json']);
   expect(JSON.parse(asked.stdout)).toMatchObject({ ok: true, verdict: 'failed' });
   expect(readdirSync(world.home).sort()).toEqual(files);
-}, 30_000);
+}, 60_000);
 
 test('what was slung after the night does not hide it: without a name the newest plan, `latest` the newest run', async () => {
   const world = await testStore();
@@ -52,7 +52,7 @@ test('what was slung after the night does not hide it: without a name the newest
   bench.env.DROVER_HOME = other.home;
   await other.store.write((tx) => ensureRun(tx, 'adhoc', now));
   expect(await bench.json<Report>(['report'])).toMatchObject({ plan: null, run: { name: 'adhoc' } });
-}, 30_000);
+}, 60_000);
 
 test('--out: the format is that of the name unless one is given', async () => {
   const world = await testStore();
@@ -67,7 +67,7 @@ test('--out: the format is that of the name unless one is given', async () => {
   const told = await bench.json(['report', '--out', 'night.txt', '--format', 'json']);
   expect(told).toMatchObject({ verdict: 'running', format: 'json', path: join(bench.repo, 'night.txt') });
   expect(JSON.parse(read('night.txt'))).toMatchObject({ verdict: 'running', run: { id: plan.run_id } });
-}, 30_000);
+}, 60_000);
 
 test('what cannot be: an unknown run, an unknown format, two formats at once; and nothing is made by asking', async () => {
   const bench = droverBench();
@@ -83,7 +83,7 @@ test('what cannot be: an unknown run, an unknown format, two formats at once; an
   world.repo_root = bench.repo;
   expect(await code(['report', 'unheard'], 4)).toBe('run_not_found');
   expect(await code(['report'], 4)).toBe('run_not_found');
-}, 30_000);
+}, 60_000);
 
 test('an answer that cannot be written is an error, told on standard error: never 0, never a bug', async () => {
   const world = await testStore();

@@ -43,7 +43,7 @@ test('read verbs on a fresh home answer with nothing and make nothing (H-09)', a
   expect(await bench.json(['chain', 'agent-x'])).toMatchObject({ chain: [] });
   expect(await bench.json(['reservations', 'notes', 'agent-x'])).toMatchObject({ queries: [] });
   expect(existsSync(bench.drover_home)).toBe(false);
-}, 30_000);
+}, 60_000);
 
 test('a life: reserve, look, heartbeat, capture, ready, release (HC-01, HC-03, HC-19, HC-21, HC-22, HC-23, HC-24, HC-25, HC-29)', async () => {
   const bench = droverBench();
@@ -174,7 +174,7 @@ test('two calls at the same instant: one has it, the other is told who (HC-18)',
   expect(['live_owner', 'anchor_drift']).toContain(lost.error.code);
   expect(lost.error.message).toContain(won.reservation.session_id);
   expect(rows(bench).map((row) => row.status)).toEqual(['active']);
-}, 30_000);
+}, 60_000);
 
 describe('who the owner is (HC-12, HC-13, CX-03)', () => {
   test('our parent, unless it is said otherwise', async () => {
@@ -189,7 +189,7 @@ describe('who the owner is (HC-12, HC-13, CX-03)', () => {
       ['c', null, 600_000],
       ['d', 1, 600_000],
     ]);
-  }, 30_000);
+  }, 60_000);
 
   test('a shell that is gone is dead: the next one has the thread; with a lease it is not', async () => {
     const bench = droverBench();
@@ -205,13 +205,13 @@ describe('who the owner is (HC-12, HC-13, CX-03)', () => {
     expect((await take(bench)).session_id).not.toBe(gone.session_id);
     const error = await advice(bench, ['reserve', '--thread', 'feature/y'], 3);
     expect(error.message).toContain(leased.session_id);
-  }, 30_000);
+  }, 60_000);
 
   test('a process that is not there is said so', async () => {
     const bench = droverBench();
     const ran = await bench.run(['reserve', '--thread', 'a', '--hold-for-pid', String(DEAD_PID)]);
     expect([ran.code, ran.stderr]).toEqual([0, expect.stringContaining(`there is no process ${DEAD_PID}`)]);
-  }, 30_000);
+  }, 60_000);
 });
 
 test('nobody reads the answer: the reservation is taken back (HC-15)', async () => {
@@ -226,7 +226,7 @@ test('nobody reads the answer: the reservation is taken back (HC-15)', async () 
   expect(said).toContain('output_closed');
   expect(rows(bench).map((row) => row.status)).toEqual(['abandoned']);
   expect((await take(bench)).status).toBe('active');
-}, 30_000);
+}, 60_000);
 
 test('the list tells a dead owner, and one whose lease has lapsed, from a living one; it writes nothing', async () => {
   const bench = droverBench();
@@ -244,7 +244,7 @@ test('the list tells a dead owner, and one whose lease has lapsed, from a living
   expect(verification.dead_owners).toHaveLength(2);
   expect(verification.dead_owners).not.toContain(living.session_id);
   expect(new Set(rows(bench).map(({ status }) => status))).toEqual(new Set(['active']));
-}, 30_000);
+}, 60_000);
 
 test('--alive-only clears the dead away first; without it nothing is written (HC-22, H-33)', async () => {
   const bench = droverBench();
@@ -262,7 +262,7 @@ test('--alive-only clears the dead away first; without it nothing is written (HC
   expect(rows(bench).map((row) => row.status)).toEqual(['abandoned', 'active']);
   expect(await names('--thread', 'dead')).toEqual(['dead']);
   expect(await names('--thread', 'dea')).toEqual([]);
-}, 30_000);
+}, 60_000);
 
 test('lookups by checkout, actor, client and instance; the chain; what was looked up (H-46…H-59)', async () => {
   const bench = droverBench();
@@ -319,7 +319,7 @@ test('the schema of what is printed (HC-30)', async () => {
   const said = await take(bench);
   expect(Object.keys(said).sort()).toEqual([...schemas.AgentReservationOutput.required].sort());
   expect(existsSync(join(bench.drover_home, 'agents'))).toBe(false);
-}, 30_000);
+}, 60_000);
 
 test('from anywhere with --project, before and after the verb (HC-33)', async () => {
   const bench = droverBench();
@@ -330,7 +330,7 @@ test('from anywhere with --project, before and after the verb (HC-33)', async ()
   expect(JSON.parse(listed.stdout).reservations).toHaveLength(1);
   expect((await bench.run(['reservations'], { cwd })).code).toBe(2);
   expect((await bench.run(['reservations', '--all'], { cwd })).stdout).toContain('Agent reservations (1)');
-}, 30_000);
+}, 60_000);
 
 test('where the settings demand tokens, people need them as well (CX-44)', async () => {
   const bench = droverBench({ config: { reservations: { require_token: true } } });
@@ -341,7 +341,7 @@ test('where the settings demand tokens, people need them as well (CX-44)', async
   expect(lineOf(await bench.run([...args, '--token', reservation_token as string])).reservation.status).toBe(
     'complete',
   );
-}, 30_000);
+}, 60_000);
 
 describe('files', () => {
   test('are reserved, shown in status and released', async () => {
@@ -374,5 +374,5 @@ describe('files', () => {
     expect((await bench.run(['release', 'docs'])).code).toBe(0);
     expect((await advice(bench, ['release', 'docs'], 4)).code).toBe('path_reservation_not_found');
     expect((await bench.run(['status'])).stdout).not.toContain('reserved');
-  }, 30_000);
+  }, 60_000);
 });

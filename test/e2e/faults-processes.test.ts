@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite';
 import { expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { VerdictRow } from '../../src/model/verdict.ts';
 import { identityOf, type ProcessId, processStat, signal } from '../../src/sys/identity.ts';
@@ -132,7 +132,9 @@ test('a watchdog that is killed again and again judges nobody twice (fault 3)', 
     const watch = [DROVER, 'watch', '--interval', '100ms'];
     const child = Bun.spawn(watch, { cwd: bench.repo, env: bench.env, stdout: 'ignore', stderr: 'ignore' });
     const isOver = () => sessionOf(bench, 'mute').state === 'zombie';
-    const end = performance.now() + 700 + roll(900);
+    // Some get as far as a look, however long they take to come up.
+    await until('it watches', () => lockedBy(bench, 'watchdog') === child.pid || isOver(), 20_000);
+    const end = performance.now() + 300 + roll(900);
     while (!isOver() && performance.now() < end) await Bun.sleep(10);
     child.kill('SIGKILL');
     await child.exited;
@@ -152,6 +154,12 @@ test('a watchdog that is killed again and again judges nobody twice (fault 3)', 
   expect(nudges).toHaveLength(1);
   for (const { marker } of turnsOf(bench, 'mute')) await assertNoLeaks(marker);
 }, 120_000);
+
+/** Whom a lock file names; 0 when nobody. */
+function lockedBy(bench: Bench, what: 'supervisor' | 'watchdog'): number {
+  const path = join(bench.drover_home, `run/${what}.lock`);
+  return existsSync(path) ? Number(readFileSync(path, 'utf8').split('\n')[0]) || 0 : 0;
+}
 
 /** Ends a turn's processes as a power cut does: nobody settles it, and no record of the end is written. */
 async function vanish(bench: Bench, name: string): Promise<void> {
@@ -237,7 +245,7 @@ test('a harness that ends at once and lets a daemon speak for it has not succeed
   await assertNoLeaks(turn?.marker ?? 'no turn');
   const path = join(turnDir(bench, 'away'), 'stdout.jsonl');
   expect(turn?.stdout_offset).toBe(readFileSync(path).length);
-}, 30_000);
+}, 60_000);
 
 test('a tool that forks 300 processes slows nobody for long, and none of them is left (fault 56)', async () => {
   const bench = droverBench({ config: { turn: FAST } });

@@ -89,7 +89,7 @@ test('several writers in each other’s lines, with NUL, bytes that are no text 
   expect(turn).toMatchObject({ outcome: 'completed', result_text: 'poured' });
   expect(turn?.malformed).toBeGreaterThan(0);
   expect(turn?.stdout_offset).toBe(statSync(join(turnDir(bench, 'mixed'), 'stdout.jsonl')).size);
-}, 40_000);
+}, 60_000);
 
 test('a resumed turn that names the conversation of another session: told, and the one that was seen goes on (O-55)', async () => {
   await rehearse(bench, 'owner', { turns: [[{ session: 'conversation-of-owner' }, { say: 'mine' }]] });
@@ -110,7 +110,7 @@ test('a resumed turn that names the conversation of another session: told, and t
   );
   expect(row.native_session_id).toBe('conversation-of-owner');
   expect(sessionOf(bench, 'owner')).toMatchObject({ state: 'completed', native_session_id: 'conversation-of-owner' });
-}, 40_000);
+}, 60_000);
 
 const FILES = ['stdout.jsonl', 'stderr.log', 'prompt.md', 'pid.json', 'exit.json', 'command.json'];
 
@@ -130,7 +130,7 @@ test('pipes in the place of the files of a later turn stop nobody, and the turn 
   expect(turnsOf(bench, 'planter')[1]).toMatchObject({ outcome: 'completed', exit_code: 0, result_text: 'again' });
   await rehearse(bench, 'neighbour', DONE);
   await untilState(bench, 'neighbour', 'completed');
-}, 40_000);
+}, 60_000);
 
 test('pipes in the place of the files of the turn itself stop neither its supervisor nor the next one', async () => {
   const go = join(bench.home, 'go');

@@ -60,7 +60,7 @@ test.each([
     const mute = { program: 'sh', base_args: ['-c', `cat >/dev/null; sleep ${seconds}`], event_format: 'ndjson' };
     const bench = droverBench({
       config: {
-        turn: { max_attempts: 2, backoff_ms: 400, sigkill_delay_ms: 300, first_event_ms: 2_500, ...FAR },
+        turn: { max_attempts: 2, backoff_ms: 400, sigkill_delay_ms: 300, first_event_ms: 5_000, ...FAR },
         watchdog: { is_enabled: false, stale_ms: 30_000, zombie_ms: 60_000 },
         harness_runners: { mute },
       },
@@ -78,10 +78,10 @@ test.each([
     // What is begun afterwards runs into its timers as ever: the first event, and the pause before another try.
     await bench.run(['sling', '--harness', 'mute', '--name', 'mute', 'go']);
     await rehearse(bench, 'again', { turns: [[{ say: 'hi' }, { exit: 3 }], [{ say: 'better' }]] });
-    const row = await untilState(bench, 'mute', 'zombie', 15_000);
+    const row = await untilState(bench, 'mute', 'zombie', 30_000);
     expect(row.end_reason).toBe('first_event');
     await assertNoLeaks(seconds);
-    expect((await untilState(bench, 'again', 'completed', 15_000)).turn).toBe(2);
+    expect((await untilState(bench, 'again', 'completed', 30_000)).turn).toBe(2);
     for (const name of names) {
       expect([name, sessionOf(bench, name).state]).toEqual([name, 'working']);
       expect(turnsOf(bench, name)).toMatchObject([{ end_cause: null, ended_at: null }]);
@@ -95,9 +95,9 @@ test.each([
 );
 
 test('drover stops for longer than its timers while the agents go on: nobody is judged, mail of that time arrives (faults 13, 14)', async () => {
-  const timers = { first_event_ms: 5_500, between_events_ms: 5_500, tool_ms: 5_500, sigkill_delay_ms: 300 };
+  const timers = { first_event_ms: 8_000, between_events_ms: 8_000, tool_ms: 8_000, sigkill_delay_ms: 300 };
   const bench = droverBench({
-    config: { turn: timers, watchdog: { is_enabled: false, interval_ms: 200, stale_ms: 5_000, zombie_ms: 5_500 } },
+    config: { turn: timers, watchdog: { is_enabled: false, interval_ms: 200, stale_ms: 7_500, zombie_ms: 8_000 } },
   });
   const go = join(bench.home, 'go');
   const held = { turns: [[{ say: 'at work' }, { wait_for_file: go }, { say: 'done' }]] };
@@ -111,7 +111,7 @@ test('drover stops for longer than its timers while the agents go on: nobody is 
     // Nobody answers, so nobody can be promised that it is delivered soon; but it is stored, and the answer says that.
     const sent = await bench.run(['mail', 'send', '--to', 'box', '--subject', 'while you slept']);
     expect([sent.code, sent.stderr]).toEqual([69, expect.stringContaining('what was stored stays stored')]);
-    await Bun.sleep(Math.max(0, 11_500 - (performance.now() - start)));
+    await Bun.sleep(Math.max(0, 14_000 - (performance.now() - start)));
   } finally {
     goOn();
   }

@@ -144,4 +144,4 @@ test('an empty gate is refused, and one that a session names for another', async
   await untilState(bench, 'lead', 'completed');
   expect((await bench.run(['logs', 'lead'])).stdout).toContain('gate_in_turn');
   expect((await bench.run(['show', 'child'])).code).toBe(4);
-}, 30_000);
+}, 60_000);

@@ -36,7 +36,7 @@ test('a home that cannot be made is 69 and says what to do (fault 23)', async ()
     const error = await refused(bench, ['sling', '--harness', 'rehearsal', 'x'], [69, 'home_unwritable'], options);
     expect([error.hint, error.preserved]).toEqual([expect.stringContaining(DROVER_HOME), 'nothing was stored']);
   }
-}, 30_000);
+}, 60_000);
 
 // reason: needs root and setpriv, and a checkout that everybody may read
 const NOT_NOBODY = canBeNobody() ? '' : ' [skipped: needs root, setpriv and a checkout that others may read]';
@@ -55,7 +55,7 @@ test.skipIf(NOT_NOBODY !== '')(
     expect([ran.code, errorOf(ran).code]).toEqual([69, 'home_unwritable']);
     expect(existsSync(join(bench.drover_home, 'drover.db'))).toBe(false);
   },
-  30_000,
+  60_000,
 );
 
 // reason: needs the right to mount a filesystem of its own
@@ -105,7 +105,7 @@ test('a database of a newer drover is left alone by every verb (fault 16)', asyn
   expect(db.query('PRAGMA user_version').get()).toEqual({ user_version: 999 });
   db.run(`PRAGMA user_version = ${user_version}`);
   db.close();
-}, 30_000);
+}, 60_000);
 
 function withConfig(text: string): { bench: Bench; path: string } {
   const bench = droverBench();
@@ -132,7 +132,7 @@ test('every problem of a config is told at once, each with its file and line (E-
     expect.arrayContaining([`${path}:1`, `${path}:3`, `${path}:5`, `${path}:6`, `${project}:1`]),
   );
   for (const { file, line } of issues) expect(error.message).toContain(`${file}:${line}: `);
-}, 30_000);
+}, 60_000);
 
 test('a broken file is told with its line; a repository may not name programs (E-174)', async () => {
   const { bench, path } = withConfig('default_role: solo\nturn: {a: 1\n');
@@ -146,4 +146,4 @@ test('a broken file is told with its line; a repository may not name programs (E
   const evil = await refused(bench, ['sling', '--harness', 'rehearsal', 'x'], [2, 'config_invalid']);
   expect(evil.message).toContain(`${project}:2: harness_runners: a repository may not name programs`);
   expect(resolve(project)).toBe(project);
-}, 30_000);
+}, 60_000);

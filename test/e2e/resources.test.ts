@@ -40,7 +40,7 @@ test('what a turn leaves behind is ended, counted and told, and the turn is a su
   expect((await bench.run(['logs', 'tidy'])).stdout).toContain('completed (ok) ──');
   expect((await bench.run(['show', 'serves'])).stdout).toMatch(new RegExp(`1 +completed +ok .* ${count} +\\d+`));
   expect(existsSync(groupIn(turnDir(bench, 'serves')) ?? '/nowhere')).toBe(false);
-}, 40_000);
+}, 60_000);
 
 test('what drover itself ends is not counted as left behind', async () => {
   const bench = droverBench();
@@ -52,7 +52,7 @@ test('what drover itself ends is not counted as left behind', async () => {
   await assertNoLeaks(seconds);
   await until('its turn is over', () => turnsOf(bench, 'ended')[0]?.ended_at);
   expect(turnsOf(bench, 'ended')[0]).toMatchObject({ end_cause: 'stop', leftovers: 0 });
-}, 40_000);
+}, 60_000);
 
 interface Status {
   disk_low: boolean;
@@ -83,7 +83,7 @@ test('below the disk floor no turn starts, running ones go on, and it goes on by
   expect(supervisorLog(bench)).toContain('turns start again');
   expect(await bench.json<Status>(['status'])).toMatchObject({ disk_low: false });
   expect((await bench.run(['ps'])).stdout).not.toContain('disk low');
-}, 40_000);
+}, 60_000);
 
 test('a turn beyond limits.memory_mb is parked with its figures, and the next one is told (budget)', async () => {
   const bench = droverBench({ config: { limits: { memory_mb: 400 }, watchdog: { interval_ms: 1_000 } } });

@@ -13,7 +13,7 @@ test('who waits for a session that asked something gets 75, and 0 once it was an
   expect((await bench.run(['mail', 'reply', mails[0]?.id ?? '', '--body', 'left'])).code).toBe(0);
   expect((await bench.run(['wait', 'asks'])).code).toBe(0);
   expect(await bench.session('asks')).toMatchObject({ state: 'completed', turn: 2, result_text: 'Thank you.' });
-}, 30_000);
+}, 60_000);
 
 test('a persistent session at rest is over for a waiter; new mail makes it busy again', async () => {
   expect((await sling('--role', 'coordinator', '--name', 'rests', 'Stay', '--wait')).code).toBe(0);
@@ -21,7 +21,7 @@ test('a persistent session at rest is over for a waiter; new mail makes it busy 
   await bench.run(['nudge', 'rests', 'again']);
   expect((await bench.run(['wait', 'rests'])).code).toBe(0);
   expect(await bench.session('rests')).toMatchObject({ state: 'idle', turn: 2 });
-}, 30_000);
+}, 60_000);
 
 test('a session may not wait in its own turn', async () => {
   const child = '"$DROVER_BIN" sling --harness rehearsal --name child x --wait; echo "code $?"';
@@ -36,4 +36,4 @@ test('a session may not wait in its own turn', async () => {
   const logs = (await bench.run(['logs', 'lead'])).stdout;
   expect(logs).toContain('wait_in_turn');
   expect((await bench.run(['show', 'child'])).code).toBe(4);
-}, 30_000);
+}, 60_000);

@@ -58,7 +58,7 @@ test('a start: the pid is stored, it works in the repository, and knows who it i
   });
   writeFileSync(go, '');
   await untilState(held, 'first', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('no command line shows the task: not that of the supervisor, the launcher or the harness (E-050)', async () => {
   const go = join(tempDir('go'), 'go');
@@ -74,7 +74,7 @@ test('no command line shows the task: not that of the supervisor, the launcher o
   expect(seen(held, 'quiet', 'stdin')).toContain('pomegranate');
   writeFileSync(go, '');
   await untilState(held, 'quiet', 'completed');
-}, 30_000);
+}, 60_000);
 
 test('a turn end to end: profile and paths, both outputs kept, a sign of life, the state its end asks for, the same conversation next (E-018, O-50, O-57)', async () => {
   await sling(bench, 'rounds', 'Walk the fence.', '--role', 'monitor', '--profile', 'fast');
@@ -94,13 +94,13 @@ test('a turn end to end: profile and paths, both outputs kept, a sign of life, t
   await untilTalking(bench, 'rounds', 2);
   await untilState(bench, 'rounds', 'idle');
   expect(args(2)[args(2).indexOf('--resume') + 1]).toBe('native-fake');
-}, 30_000);
+}, 60_000);
 
 test('an exit other than 0 fails the session (E-018)', async () => {
   const broken = fakeBench(CONFIG, { FAKE_EXIT: '4' });
   await sling(broken, 'broken', 'x');
   expect(await untilState(broken, 'broken', 'failed')).toMatchObject({ end_reason: 'exit 4' });
-}, 30_000);
+}, 60_000);
 
 test('status: between turns a headless session is well, with its agents, mail and runs to be seen (O-79)', async () => {
   await sling(bench, 'resting', 'Look around.', '--role', 'monitor', '--run', 'nightly');
@@ -111,7 +111,7 @@ test('status: between turns a headless session is well, with its agents, mail an
   expect(await bench.json(['run', 'list'])).toMatchObject({
     runs: [{ name: 'nightly', agent_count: 1, live_count: 1 }],
   });
-}, 30_000);
+}, 60_000);
 
 test('sling: by itself, with a group, with a profile, and from a parent whose profile it inherits (E-007)', async () => {
   const { session: plain } = await sling(bench, 'plain', 'Paint the gate.');
@@ -138,7 +138,7 @@ test('sling: by itself, with a group, with a profile, and from a parent whose pr
   expect(JSON.parse(heir.profile_json ?? '{}')).toMatchObject({ model: 'small' });
   const { session: own } = await sling(bench, 'own', 'x', '--parent', 'chief', '--profile', 'blunt');
   expect(own.profile_name).toBe('blunt');
-}, 30_000);
+}, 60_000);
 
 test('what cannot be started fails its session with the reason, and the worktree goes by clean, not by itself (E-011, E-054)', async () => {
   const go = join(tempDir('go'), 'go');
@@ -170,4 +170,4 @@ test('what cannot be started fails its session with the reason, and the worktree
   expect(row.worktree_path).not.toBeNull();
   expect((await narrow.run(['clean', 'no-program'])).code).toBe(0);
   expect(sessionOf(narrow, 'no-program').worktree_path).toBeNull();
-}, 30_000);
+}, 60_000);

@@ -29,7 +29,7 @@ function tiers(
   const say = { turns: [[{ say: 'nothing' }]] };
   writeConfig(bench.home, {
     turn: TURN,
-    watchdog: { interval_ms: 150, stale_ms: 600, zombie_ms: '10m', nudge_interval_ms: 400, ...watchdog },
+    watchdog: { interval_ms: 150, stale_ms: 1_500, zombie_ms: '10m', nudge_interval_ms: 400, ...watchdog },
     harness_runners: {
       opinion: runner('opinion', scripts.opinion ?? say),
       watch: runner('watch', scripts.watch ?? say),
@@ -103,7 +103,8 @@ describe('tier 1: a second opinion about a stuck session (C-07, O-69)', () => {
   }, 60_000);
 
   test('restart: a new turn with brief and reason, even where every place is taken', async () => {
-    const bench = tiers(limits, { opinion: answers('restart') }, { max_live_sessions: 1 });
+    // Its third turn has the time to come up before it is found silent as well.
+    const bench = tiers({ ...limits, stale_ms: 3_000 }, { opinion: answers('restart') }, { max_live_sessions: 1 });
     await rehearse(bench, 'mute', { turns: [...HANGS.turns, ...HANGS.turns, [{ say: 'it goes on' }]] });
     await untilState(bench, 'mute', 'completed', 40_000);
     expect(climbOf(bench, 'mute')).toEqual([...UP_TO_TRIAGE, 'restart 1']);

@@ -53,10 +53,10 @@ test('an open tool call has its own limit (O-53)', async () => {
 }, 60_000);
 
 test('a turn that is quiet is called stalled, speaks and is at work again; for too long it is ended (MODEL §2.7)', async () => {
-  const watchdog = { interval_ms: 150, stale_ms: 600, zombie_ms: 4_000, nudge_interval_ms: 60_000 };
+  const watchdog = { interval_ms: 150, stale_ms: 600, zombie_ms: 8_000, nudge_interval_ms: 60_000 };
   const bench = timed({}, { watchdog });
-  await rehearse(bench, 'pausing', { turns: [[{ say: 'hm' }, { sleep: 4_000 }, { say: 'aha' }]] });
   await rehearse(bench, 'gone', hang({ say: 'hm' }));
+  await rehearse(bench, 'pausing', { turns: [[{ say: 'hm' }, { sleep: 3_000 }, { say: 'aha' }]] });
   await untilState(bench, 'pausing', 'stalled');
   expect(await ended(bench, 'gone', 'zombie')).toEqual(['stuck', 'stuck', 'stalled', 1]);
   await untilState(bench, 'pausing', 'completed');

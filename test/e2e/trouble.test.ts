@@ -40,7 +40,7 @@ test('files in the tree that are pipes, devices or loops stop nobody (E-049)', a
   await untilState(bench, 'piped', 'completed');
   rmSync(join(bench.repo, 'package.json'));
   rmSync(join(bench.repo, '.claude'), { recursive: true });
-}, 30_000);
+}, 60_000);
 
 test("a repository's settings that cannot be read are refused at the door and stop no running work (E-174)", async () => {
   await rehearse(bench, 'early', held('early'));
@@ -79,7 +79,7 @@ test('a harness that empties its own output loses its result and holds up nobody
   await untilState(bench, 'bystander', 'completed');
   release('cutter');
   await untilSession(bench, 'cutter', (row) => row.ended_at !== null);
-}, 40_000);
+}, 60_000);
 
 test('a turn directory that somebody removes ends that turn and no other', async () => {
   await rehearse(bench, 'homeless', held('homeless'));
@@ -90,7 +90,7 @@ test('a turn directory that somebody removes ends that turn and no other', async
   release('homeless');
   await bench.run(['stop', 'homeless']);
   await until('its turn is settled', () => turnsOf(bench, 'homeless').every((turn) => turn.ended_at !== null), 15_000);
-}, 40_000);
+}, 60_000);
 
 /** A session that is stored and not begun: one slot, which somebody else has. */
 async function queuedIn(narrow: Bench, name: string, script: unknown): Promise<string> {
@@ -112,7 +112,7 @@ test('claimed and never started: the next supervisor starts that same turn, once
   const row = await untilState(narrow, 'claimed', 'completed');
   expect([row.turn, await Bun.file(started).text()]).toEqual([1, 'x\n']);
   expect(supervisorLog(narrow)).toContain('claimed but never started');
-}, 40_000);
+}, 60_000);
 
 test('claimed, never started and stopped meanwhile: the turn is closed and the session can be resumed', async () => {
   const narrow = droverBench({ config: { max_live_sessions: 1 } });
@@ -123,7 +123,7 @@ test('claimed, never started and stopped meanwhile: the turn is closed and the s
   writeFileSync(join(narrow.home, 'go'), '');
   expect((await narrow.run(['resume', 'aborted'])).code).toBe(0);
   expect((await untilState(narrow, 'aborted', 'completed')).turn).toBe(2);
-}, 40_000);
+}, 60_000);
 
 test('a turn that nobody follows is found by the supervisor itself within seconds', async () => {
   const narrow = droverBench({ config: { max_live_sessions: 1 } });
@@ -163,4 +163,4 @@ test('a queued session whose directory is gone fails with the reason (E-009)', a
   const row = await untilState(narrow, 'evicted', 'failed');
   expect([row.id, row.end_reason]).toEqual([id, expect.stringContaining('spawn_error')]);
   mkdirSync(narrow.repo);
-}, 40_000);
+}, 60_000);

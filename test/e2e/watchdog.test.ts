@@ -270,7 +270,7 @@ test('the supervisor’s own watchdog ends with it, and it is started by hand as
 test('one look by hand judges and never acts, for it cannot know whether the machine slept; its exit code says what it found', async () => {
   const bench = watched({ is_enabled: false });
   await rehearse(bench, 'mute', { turns: [[{ say: 'hm' }, 'hang']] });
-  await untilTalking(bench, 'mute');
+  await until('its only word', () => turnsOf(bench, 'mute')[0]?.result_text === 'hm');
   expect((await bench.run(['watch', '--once'])).stdout).toContain('all are well');
   writeConfig(bench.home, { watchdog: { is_enabled: false, stale_ms: 1, zombie_ms: 2 } });
   const once = await bench.run(['watch', '--once']);

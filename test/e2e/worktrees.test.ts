@@ -135,7 +135,7 @@ test('a repository that is not trusted and names hooks: no worktree is begun, an
   );
   expect(error.message).toContain('worktree.hooks.after_create');
   expect(error.hint).toContain(`add ${bench.repo} to trusted_repositories`);
-}, 30_000);
+}, 60_000);
 
 test('a repository whose path is no text is refused before anything is stored', async () => {
   const bench = droverBench();
@@ -146,4 +146,4 @@ test('a repository whose path is no text is refused before anything is stored', 
     2,
     { code: 'cwd_missing', preserved: 'nothing was stored' },
   ]);
-}, 30_000);
+}, 60_000);

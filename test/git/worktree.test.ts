@@ -63,7 +63,7 @@ describe('addWorktree', () => {
     expect(results.filter(({ status }) => status === 'rejected')).toEqual([]);
     expect(branches(root)).toHaveLength(13);
     for (const { path } of requests) expect(plainGit(path, 'status', '--porcelain')).toBe('');
-  }, 30_000);
+  }, 60_000);
 
   test('a lost fight for a lock is tried again after a pause, and leaves nothing when it stays lost', async () => {
     const root = newRepository();

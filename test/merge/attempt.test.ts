@@ -100,7 +100,7 @@ test('a target that others move while a gate runs: the result is built anew on t
     'other',
   ]);
   expect(readFileSync(`${once}.log`, 'utf8')).toBe('run\nrun\n');
-}, 30_000);
+}, 60_000);
 
 test('an attempt is claimed once, and ended once', async () => {
   const world = await field();

@@ -116,7 +116,7 @@ test('a batch is tried together; red is bisected: what is green goes in, the cul
   // Each went in by a merge commit of its own.
   expect(plainGit(world.repo, 'log', '--merges', '--first-parent', '--format=%s', 'main').split('\n')).toHaveLength(7);
   expect(report.exit_code).toBe(75);
-}, 30_000);
+}, 60_000);
 
 test('two culprits in one batch are both found', async () => {
   const { world } = await gated(['! ls | grep -q bad']);
@@ -127,7 +127,7 @@ test('two culprits in one batch are both found', async () => {
   const report = await world.queue();
   expect(report.merged.map((each) => each.session_id)).toEqual([rows[0]?.id ?? '', rows[2]?.id ?? '']);
   expect(report.failures.map((each) => each.session_id)).toEqual([rows[1]?.id ?? '', rows[3]?.id ?? '']);
-}, 30_000);
+}, 60_000);
 
 test('a target that is red by itself is said; an entry that mends it goes in', async () => {
   const { world } = await gated(['test ! -e broken || test -e mended']);
@@ -140,7 +140,7 @@ test('a target that is red by itself is said; an entry that mends it goes in', a
 
   const mender = await world.session('mender', { minutes_ago: 2, commits: [{ mended: 'm\n' }] });
   expect((await world.queue()).merged.map((each) => each.session_id)).toEqual([mender.id, plain.id]);
-}, 30_000);
+}, 60_000);
 
 test('a gate that does not end is ended with all it started, and counts as red', async () => {
   const mark = tempDir('slow-gate');
@@ -152,7 +152,7 @@ test('a gate that does not end is ended with all it started, and counts as red',
   const outcome = await merge(world, row);
   expect(outcome).toMatchObject({ outcome: 'gate', reason: expect.stringContaining('not done after 700 ms') });
   await assertNoLeaks(mark);
-}, 30_000);
+}, 60_000);
 
 test('a daemon that a green gate leaves behind is ended', async () => {
   const mark = tempDir('daemon-gate');
@@ -206,4 +206,4 @@ test('an interrupted gate is nobody’s fault: nothing is recorded, moved or lef
   expect(await world.all('SELECT * FROM merges')).toEqual([]);
   expect(existsSync(row.worktree_path ?? '')).toBe(true);
   expect(readdirSync(homePaths.merges(world.home))).toEqual([]);
-}, 30_000);
+}, 60_000);

@@ -79,4 +79,4 @@ test('rebase_not_undone: said, claimed until it is, and then taken back by the n
   expect(plainGit(path, 'status', '--porcelain', '--branch')).toBe('## drover/builder');
   expect(await world.all('SELECT seq FROM merges WHERE ended_at IS NULL')).toEqual([]);
   expect(plainGit(world.repo, 'for-each-ref', 'refs/drover')).toBe('');
-}, 30_000);
+}, 60_000);

@@ -78,7 +78,7 @@ test('an attempt that somebody settles while its gate runs does not move the tar
   expect(await merging).toContain('was settled while its target was locked');
   expect(plainGit(world.repo, 'rev-parse', 'main')).toBe(target);
   expect(await world.rowOf(row)).toMatchObject({ merged_at: null });
-}, 30_000);
+}, 60_000);
 
 test('target_moved: after five times nothing is forced, and what others did stays', async () => {
   const world = await field();
@@ -94,7 +94,7 @@ test('target_moved: after five times nothing is forced, and what others did stay
   ]);
   expect(await world.all('SELECT * FROM merges')).toEqual([]);
   expect(existsSync(row.worktree_path ?? '')).toBe(true);
-}, 30_000);
+}, 60_000);
 
 test('what is refused at the end anyway is refused before a gate runs: dirty, checked out twice', async () => {
   const ran = join(tempDir('early'), 'ran');

@@ -46,7 +46,7 @@ test.skipIf(NO_GROUPS !== '')(
       'This process was started by a turn that is over, and has no token.',
     ]);
   },
-  30_000,
+  60_000,
 );
 
 test.skipIf(NO_GROUPS !== '')(
@@ -65,7 +65,7 @@ test.skipIf(NO_GROUPS !== '')(
     expect(await runGates(world.deps, run)).toMatchObject({ verdict: 'green' });
     expect(readFileSync(answer, 'utf8')).toBe('This process was started by a gate, and has no token.\n');
   },
-  30_000,
+  60_000,
 );
 
 test('a turn of another home, and a shell of nobody, is a person to this one', async () => {
@@ -76,7 +76,7 @@ test('a turn of another home, and a shell of nobody, is a person to this one', a
     ...{ cwd: '/', env: { PATH }, timeout_ms: 20_000, max_output_bytes: 1_000 },
   });
   expect([foreign, plain].map((path) => readFileSync(path, 'utf8').trim())).toEqual(['operator', 'operator']);
-}, 30_000);
+}, 60_000);
 
 test.skipIf(NO_GROUPS !== '')(
   `who has moved itself out of a turn’s group is still known by an ancestor in it${NO_GROUPS}`,
@@ -91,5 +91,5 @@ test.skipIf(NO_GROUPS !== '')(
     removeGroup(group);
     expect(readFileSync(answer, 'utf8')).toBe('This process was started by a turn that is over, and has no token.\n');
   },
-  30_000,
+  60_000,
 );

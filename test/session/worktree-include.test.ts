@@ -105,7 +105,7 @@ describe('.worktreeinclude', () => {
       more: 0,
     });
     expect(isThere(to, '.env.core')).toBe(false);
-  }, 20_000);
+  }, 60_000);
 
   test('more names than can be listed: worktree_include_too_large, and nothing is copied', async () => {
     const repo = newRepository();
@@ -120,7 +120,7 @@ describe('.worktreeinclude', () => {
       details: { hint: expect.stringContaining('.worktreeinclude') },
     });
     expect(isThere(to, 'd'.repeat(240))).toBe(false);
-  }, 20_000);
+  }, 60_000);
 
   test('no such file: nothing; something else by its name: a typed error', async () => {
     const repo = newRepository();

@@ -69,7 +69,7 @@ for (const [what, work, plain, forced] of [
     expect(await clean(at, row.id, true)).toContain(forced);
     expect(await at.now(row)).toMatchObject({ worktree_path: row.worktree_path });
     expect(isThere(sub, 'deep/a')).toBe(true);
-  }, 20_000);
+  }, 60_000);
 
 test('the history of a submodule that was taken out of the checkout counts, and files in an empty one', async () => {
   const { at, row, sub } = await populated();

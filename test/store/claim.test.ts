@@ -80,7 +80,7 @@ describe('many processes claim one session: exactly one does (I2, I3, I4, O-56)'
     expect((await listMail(world.store, { to_id: id, limit: 9 })).map((mail) => mail.deliveries)).toEqual([1, 1, 1, 0]);
     const log = await listStateLog(world.store, id);
     expect(log.filter(({ event }) => event.startsWith('claim'))).toHaveLength(3);
-  }, 20_000);
+  }, 60_000);
 
   test('slots hold while different sessions are claimed at once', async () => {
     const world = await testStore();
@@ -95,7 +95,7 @@ describe('many processes claim one session: exactly one does (I2, I3, I4, O-56)'
     }));
     expect(answers.filter((answer) => answer !== null)).toHaveLength(3);
     expect(await openTurns(world.store)).toHaveLength(3);
-  }, 20_000);
+  }, 60_000);
 });
 
 describe('a claim is refused without a trace', () => {

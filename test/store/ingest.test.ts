@@ -83,7 +83,7 @@ describe('exactly once (ARCHITECTURE §2 Ingest)', () => {
     }
     const check = await world.store.read((tx) => tx.get('PRAGMA integrity_check'));
     expect(check).toEqual({ integrity_check: 'ok' });
-  }, 30_000);
+  }, 60_000);
 });
 
 describe('the native session id', () => {

@@ -92,7 +92,7 @@ test('fifty sessions, one limit: one strike, all wait, one goes first, then the 
   expect(await nextDueAt(world.store, now)).toBe(now + 1);
   expect(await releaseDue(world.store, now + 2_001, 'supervisor')).toBe(3);
   expect((await rows(world)).map(({ attempt }) => attempt)).toEqual(all.map(() => 0));
-}, 30_000);
+}, 60_000);
 
 describe('a probe', () => {
   async function probing(): Promise<{ world: TestStore; all: SessionRow[]; taken: TakenTurn }> {

@@ -43,7 +43,7 @@ describe('a turn is settled once', () => {
     expect((await race(racers, () => ({ op: 'settle', input }))).sort()).toEqual([false, false, false, true]);
     expect(await notes(world, parent.id)).toHaveLength(1);
     expect(await mailTo(world, parent.id, 'worker_died')).toHaveLength(1);
-  }, 20_000);
+  }, 60_000);
 
   test('stop wins over settle, also over a clean one; the turn is closed all the same', async () => {
     for (const ok of [true, false]) {

@@ -158,7 +158,7 @@ describe('for a lead', () => {
     await supervisor.look();
     const [row] = (await listDispatch(world.at.deps.store, { all: true, limit: 200 })).filter((one) => one.id === id);
     expect([row?.state, row?.result_action, supervisor.desk.wake_at]).toEqual(['dispatched', 'spawned', null]);
-  }, 30_000);
+  }, 60_000);
 
   test('a saturated one holds up no other', async () => {
     const world = await night(START);

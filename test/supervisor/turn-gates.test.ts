@@ -63,7 +63,7 @@ test('the session is at work until its gate has spoken; red sends it back, red a
     [2, 'red', 'red'],
     [3, 'green', ''],
   ]);
-}, 20_000);
+}, 60_000);
 
 test('a supervisor that ends settles nothing; the next one runs the gate again, and settles once', async () => {
   const { here, row, claim, supervisor, begun, go, now } = await claiming();
@@ -82,7 +82,7 @@ test('a supervisor that ends settles nothing; the next one runs the gate again, 
   expect(await listGateRuns(here.world.store, row.id)).toHaveLength(1);
   await supervisor().gates.settle(turn, TREE);
   expect(await listGateRuns(here.world.store, row.id)).toHaveLength(1);
-}, 20_000);
+}, 60_000);
 
 test('a stop is not made to wait for the gate', async () => {
   const { here, row, claim, supervisor, begun, now } = await claiming();
@@ -96,7 +96,7 @@ test('a stop is not made to wait for the gate', async () => {
   expect((await getTurn(here.world.store, row.id, 1))?.ended_at).not.toBeNull();
   expect(await listGateRuns(here.world.store, row.id)).toEqual([]);
   await assertNoLeaks(row.worktree_path, 0);
-}, 20_000);
+}, 60_000);
 
 test('stopped while the worktree was looked at: the gate never begins, although nobody says so again', async () => {
   const { here, row, claim, supervisor, go } = await claiming();
@@ -125,7 +125,7 @@ test('stopped while the worktree was looked at: the gate never begins, although 
   expect(isClaimed).toBe(true);
   expect(existsSync(join(go, '../runs'))).toBe(false);
   expect((await here.now(row)).state).toBe('stopped');
-}, 20_000);
+}, 60_000);
 
 test('a turn that drover ended after its result is judged like any other, however often the loop names it', async () => {
   const { here, row, claim, supervisor, begun, go, now } = await claiming();
@@ -144,4 +144,4 @@ test('a turn that drover ended after its result is judged like any other, howeve
   await work;
   expect((await now()).state).toBe('completed');
   expect(readFileSync(join(go, '../runs'), 'utf8')).toBe('run\n');
-}, 20_000);
+}, 60_000);

@@ -46,7 +46,7 @@ export async function untilSession(
   bench: Bench,
   name: string,
   done: (row: SessionRow) => boolean,
-  within_ms = 20_000,
+  within_ms = 40_000,
 ): Promise<SessionRow> {
   try {
     return await until(

@@ -65,4 +65,4 @@ test('gate: processes that read, add and write behind it lose nothing', async ()
   );
   expect(await Promise.all(writers.map((writer) => writer.exited))).toEqual([0, 0, 0, 0]);
   expect(readFileSync(counter, 'utf8')).toBe('600');
-}, 30_000);
+}, 60_000);

@@ -49,7 +49,7 @@ test('whatever stands in the place of a file, ours is written at once, and nothi
     }
     expect([what, readFileSync(victim, 'utf8')]).toEqual([what, 'precious']);
   }
-}, 30_000);
+}, 60_000);
 
 test('a file of ours is appended to, or emptied and written anew', () => {
   const path = join(tempDir(), 'file');
@@ -60,7 +60,7 @@ test('a file of ours is appended to, or emptied and written anew', () => {
   ).toBe('long enough+\nx');
   expect(() => writeFileSync(join(path, 'below'), '')).toThrow();
   expect(inChild(`console.log(told(() => writePrivate('${path}/below', '')))`)).toBe('file_not_found');
-}, 30_000);
+}, 60_000);
 
 test('whatever stands in the place of a stream, reading it answers at once: not a file', () => {
   writeFileSync(victim, 'precious');
@@ -78,7 +78,7 @@ test('whatever stands in the place of a stream, reading it answers at once: not 
   expect(
     inChild(`console.log(told(() => openRegular('${victim}.none')), told(() => openTail('${victim}.none')))`),
   ).toBe('ENOENT file_not_found');
-}, 30_000);
+}, 60_000);
 
 test('launch: nothing that an earlier turn put into the directory of a later one stops it, leads elsewhere or speaks for it', () => {
   for (const [what, plant] of Object.entries(PLANTS)) {
@@ -95,7 +95,7 @@ test('launch: nothing that an earlier turn put into the directory of a later one
     expect([what, said]).toEqual([what, 'out err 3 true']);
     expect([what, readFileSync(victim, 'utf8')]).toEqual([what, 'precious']);
   }
-}, 30_000);
+}, 60_000);
 
 test('launch: the record of the end has its place before the harness begins, blank, and an older one is gone', () => {
   const dir = tempDir();
@@ -111,7 +111,7 @@ test('launch: the record of the end has its place before the harness begins, bla
   expect(lstatSync(exit).size).toBe(64);
   expect(readExit(dir)).toMatchObject({ code: 255, signal: null });
   expect('{"code":255,"uptime":"9999999999.99"}\n'.length).toBeLessThan(64);
-}, 30_000);
+}, 60_000);
 
 test('launch: a harness that puts a pipe in the place of its record does not keep its launcher alive', () => {
   const dir = tempDir();
@@ -121,4 +121,4 @@ test('launch: a harness that puts a pipe in the place of its record does not kee
     await launchTurn(turn).exited;
     console.log('ended');`);
   expect([said, lstatSync(exit).isFIFO(), readExit(dir)]).toEqual(['ended', true, null]);
-}, 30_000);
+}, 60_000);

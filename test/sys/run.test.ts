@@ -60,7 +60,7 @@ test('run: the timeout ends the whole tree, and what was said before is kept', a
     expect(result).toMatchObject({ code: null, timed_out: true, stdout: 'ready\n' });
     await assertNoLeaks(dir);
   }
-}, 30_000);
+}, 60_000);
 
 test('run: a daemon that holds the output open does not hold us', async () => {
   const dir = tempDir();

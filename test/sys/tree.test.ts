@@ -183,7 +183,7 @@ test('tree: a chain of forks that never rests is caught up with', async () => {
   const result = await kill(turn, { grace_ms: 0 });
   expect(result).toMatchObject({ proven_empty: true, survivors: [] });
   expect(leaksOf(dir)).toEqual([]);
-}, 20_000);
+}, 60_000);
 
 test('tree: somebody else’s processes are not touched (I23)', async () => {
   const others = [

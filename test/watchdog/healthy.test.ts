@@ -63,7 +63,7 @@ describe('a look that takes long ends nobody (faults 13, 14)', () => {
     });
     expect(await one.tick(LOOK)).toMatchObject({ looked: 1, findings: [], wakefulness: 'steady' });
     expect(await stateOf(world, taken)).toEqual(['working', null]);
-  }, 20_000);
+  }, 60_000);
 
   test.each([
     ['the machine sleeps', 0],
@@ -109,7 +109,7 @@ describe('a loop that has been left is none (fault 49)', () => {
     const { world, taken, found } = await after([use('b', 'make -j all')]);
     expect(found).toEqual(['looping note']);
     expect(await stateOf(world, taken)).toEqual(['working', null]);
-  }, 20_000);
+  }, 60_000);
 
   test('one that was begun before the first look: not even noted', async () => {
     const { world, watcher } = await watched({ loop_repeats: 8 });
@@ -117,7 +117,7 @@ describe('a loop that has been left is none (fault 49)', () => {
     pass(world, LOOK);
     expect((await watcher().tick(LOOK)).findings).toEqual([]);
     expect(await actsOf(world, taken)).toEqual([]);
-  }, 20_000);
+  }, 60_000);
 
   test('minutes of prose: no step after the note, and at last it is well', async () => {
     const { world, taken, found } = await after([], (i) => [
@@ -127,14 +127,14 @@ describe('a loop that has been left is none (fault 49)', () => {
     expect(found.length).toBeLessThan(8);
     expect((await actsOf(world, taken)).at(-1)).toBe('ok none');
     expect(await stateOf(world, taken)).toEqual(['working', null]);
-  }, 20_000);
+  }, 60_000);
 
   test('it goes on polling: then it is one, and ended', async () => {
     const { world, taken } = await after([], (i) => poll(`q${i}`));
     const acts = (await actsOf(world, taken)).slice(0, 3);
     expect(acts).toEqual(['looping note', 'looping nudge', 'looping terminate']);
     expect(await stateOf(world, taken)).toEqual(['zombie', 'stuck']);
-  }, 20_000);
+  }, 60_000);
 
   test.each([
     ['its result', DONE],
