@@ -44,7 +44,7 @@ test('sixteen verbs make a home at once: each is served, by one supervisor and o
   const up = supervisorLog(bench).match(/^.*supervisor \d+ of .*, lease \d+$/gm) ?? [];
   expect(up).toHaveLength(1);
   expect(peek(bench, 'PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
-}, 60_000);
+}, 120_000);
 
 test('four watchdogs at once are one: the others end with 3 and say who runs (fault 39)', async () => {
   const bench = droverBench({ config: { watchdog: { is_enabled: false } } });
@@ -63,7 +63,7 @@ test('four watchdogs at once are one: the others end with 3 and say who runs (fa
   for (const text of said) expect(text).toContain(`already runs (pid ${winner?.pid})`);
   winner?.kill('SIGTERM');
   expect(await winner?.exited).toBe(0);
-}, 60_000);
+}, 120_000);
 
 test('twenty mails that come while a turn is being settled are each delivered once (fault 42, I5)', async () => {
   const bench = droverBench({ config: { turn: { sigkill_delay_ms: 3_000 } } });
@@ -104,7 +104,7 @@ test('twenty mails that come while a turn is being settled are each delivered on
     expect([subject, prompts.filter((prompt) => prompt.includes(`Subject: ${subject}`)).length]).toEqual([subject, 1]);
   expect(first).toMatchObject({ outcome: 'completed', tree_empty: 1 });
   expect(leaksOf(seconds)).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 const stopped = (bench: Bench, name: string) =>
   bench.json<{ stopped: Record<string, unknown>[] }>(['stop', name]).then((said) => said.stopped[0]);
@@ -125,7 +125,7 @@ test('a stop before the first word: the process is gone, the session is stopped 
   await until('its second turn runs', () => leaksOf(seconds).length > 0);
   expect(await stopped(bench, 'mute')).toMatchObject({ state: 'stopped', process_gone: true });
   await assertNoLeaks(seconds);
-}, 60_000);
+}, 120_000);
 
 test('stops that race with starts: every session is stopped, no process of any is left, none starts later (fault 40)', async () => {
   const bench = droverBench({ config: { max_live_sessions: 12, turn: { sigkill_delay_ms: 300 } } });
@@ -151,4 +151,4 @@ test('stops that race with starts: every session is stopped, no process of any i
   }
   expect(new Set(names.flatMap((name) => turnsOf(bench, name).map(({ turn }) => turn)))).toEqual(new Set([1]));
   expect(supervisorPid(bench)).toBe(pid);
-}, 60_000);
+}, 120_000);

@@ -20,7 +20,7 @@ beforeAll(async () => {
   });
   await rehearse(bench, 'anchor', { turns: [[{ say: 'hello' }]] });
   await untilState(bench, 'anchor', 'completed');
-}, 60_000);
+}, 120_000);
 
 const sling = (...args: string[]) => ['sling', '--harness', 'rehearsal', ...args];
 
@@ -31,7 +31,7 @@ test('an empty task is refused in every way it can be given (E-008)', async () =
   await refused(bench, sling('-'), [2, 'task_empty'], { stdin: '\n\n' });
   await refused(bench, sling(`@${file}`), [2, 'task_empty']);
   await refused(bench, sling(), [2, 'usage']);
-}, 60_000);
+}, 120_000);
 
 test('a task of 10 MB is refused by its size, from standard input and from a file (E-008)', async () => {
   const file = join(bench.home, 'huge.md');
@@ -39,7 +39,7 @@ test('a task of 10 MB is refused by its size, from standard input and from a fil
   const error = await refused(bench, sling('-'), [2, 'task_too_large'], { stdin: 'x'.repeat(10 * MB) });
   expect(error.message).toContain(String(10 * MB));
   await refused(bench, sling(`@${file}`), [2, 'task_too_large']);
-}, 60_000);
+}, 120_000);
 
 test('a task with a NUL, a file that is not there and a directory are refused (E-008)', async () => {
   const error = await refused(bench, sling('-'), [2, 'task_has_nul'], { stdin: 'one\0two' });
@@ -47,7 +47,7 @@ test('a task with a NUL, a file that is not there and a directory are refused (E
   await refused(bench, sling('@missing.md'), [2, 'input_unreadable']);
   await refused(bench, sling(`@${bench.home}`), [2, 'input_unreadable']);
   await refused(bench, sling('-rf all of it'), [2, 'usage']);
-}, 60_000);
+}, 120_000);
 
 test('a task is data: whatever it starts with is stored as written and stands behind our first line (E-008, CX-39)', async () => {
   const tasks = {
@@ -71,7 +71,7 @@ test('a task is data: whatever it starts with is stored as written and stands be
   expect(prompt).not.toContain('</system-reminder>');
   const shown = await bench.run(['show', 'ansi']);
   expect(shown.stdout).not.toContain('\u001b');
-}, 60_000);
+}, 120_000);
 
 test('unknown harness, role and profile are refused with what there is (E-025, E-022)', async () => {
   expect((await refused(bench, ['sling', '--harness', 'nope', 'x'], [2, 'unknown_harness'])).hint).toContain('claude');
@@ -79,7 +79,7 @@ test('unknown harness, role and profile are refused with what there is (E-025, E
   expect((await refused(bench, sling('--role', '../../etc/passwd', 'x'), [2, 'unknown_role'])).kind).toBe('usage');
   expect((await refused(bench, sling('--profile', 'nope', 'x'), [2, 'unknown_profile'])).hint).toContain('fast');
   await refused(bench, sling('--profile', 'constructor', 'x'), [2, 'unknown_profile']);
-}, 60_000);
+}, 120_000);
 
 test('a harness that is not installed is refused, and the answer says how to get it (field: stuck in booting)', async () => {
   const env = { PATH: '/usr/bin:/bin' };
@@ -88,7 +88,7 @@ test('a harness that is not installed is refused, and the answer says how to get
   expect(error.hint).toContain('npm');
   expect(error.recovery_commands).toEqual(['drover harness list']);
   await refused(bench, ['sling', '--harness', 'ghost', 'x'], [3, 'harness_not_installed']);
-}, 60_000);
+}, 120_000);
 
 test('a place that is no checkout is refused: missing, no repository, bare, without a commit (E-008)', async () => {
   const outside = tempDir('outside');
@@ -104,7 +104,7 @@ test('a place that is no checkout is refused: missing, no repository, bare, with
   await refused(bench, sling('--worktree', '--base=--help', 'x'), [2, 'base_not_found']);
   await refused(bench, sling('--base', 'no-such-ref', 'x'), [2, 'base_not_found']);
   await refused(bench, sling('--no-worktree', '--base', 'main', 'x'), [2, 'base_without_worktree']);
-}, 60_000);
+}, 120_000);
 
 test('numbers and times that nobody can mean are refused before anything is stored', async () => {
   const [digits, years] = ['9'.repeat(20), `${'9'.repeat(9)}d`];
@@ -114,7 +114,7 @@ test('numbers and times that nobody can mean are refused before anything is stor
     await refused(bench, [...listing, '--limit', digits], [2, 'usage']);
   for (const bad of ['0', '5 minutes', years, '3651d'])
     await refused(bench, sling('--timeout', bad, 'x'), [2, 'usage']);
-}, 60_000);
+}, 120_000);
 
 test('names: two alike, reserved ones and those that are no file name are refused (O-74)', async () => {
   const hold = join(bench.home, 'hold-name');
@@ -137,7 +137,7 @@ test('names: two alike, reserved ones and those that are no file name are refuse
     await refused(bench, sling(`--name=${name}`, 'x'), [2, 'name_invalid']);
   writeFileSync(hold, '');
   await untilState(bench, 'twin', 'completed');
-}, 60_000);
+}, 120_000);
 
 test('a refusal after the name of a new run was read leaves no run behind (O-78)', async () => {
   const hold = join(bench.home, 'hold-run');
@@ -145,7 +145,7 @@ test('a refusal after the name of a new run was read leaves no run behind (O-78)
   await refused(bench, sling('--run', 'nightly', '--name', 'runner', 'x'), [3, 'name_taken']);
   writeFileSync(hold, '');
   await untilState(bench, 'runner', 'completed');
-}, 60_000);
+}, 120_000);
 
 test('parents: one that ended, one that is unknown, too many children and too deep a tree are refused (O-74)', async () => {
   const hold = join(bench.home, 'hold-parent');
@@ -158,7 +158,7 @@ test('parents: one that ended, one that is unknown, too many children and too de
   await refused(bench, sling('--parent', 'child', 'x'), [3, 'too_deep']);
   writeFileSync(hold, '');
   for (const name of ['child', 'elder']) await untilState(bench, name, 'completed');
-}, 60_000);
+}, 120_000);
 
 test('wrong options say what they want: turns, durations, verbs (ARCHITECTURE §7)', async () => {
   await refused(bench, sling('--max-turns', '0', 'x'), [2, 'usage']);
@@ -167,7 +167,7 @@ test('wrong options say what they want: turns, durations, verbs (ARCHITECTURE §
   await refused(bench, ['slingg', 'x'], [2, 'unknown_verb']);
   await refused(bench, ['stop'], [2, 'usage']);
   await refused(bench, ['status', '--limit', 'none'], [2, 'usage']);
-}, 60_000);
+}, 120_000);
 
 test('an unknown session is 4 for every verb, an ambiguous prefix is 2 and lists the candidates (E-020)', async () => {
   for (const verb of ['show', 'wait', 'nudge', 'stop', 'pause', 'resume', 'recover', 'logs'])
@@ -178,7 +178,7 @@ test('an unknown session is 4 for every verb, an ambiguous prefix is 2 and lists
   const { candidates } = error.data as { candidates: { id: string }[] };
   expect(candidates.length).toBeGreaterThan(1);
   for (const { id } of candidates) expect(error.hint).toContain(id);
-}, 60_000);
+}, 120_000);
 
 test('mail of 1 MB is refused, as an argument, from standard input and as a nudge is not lost silently (O-76)', async () => {
   const hold = join(bench.home, 'hold-mail');
@@ -191,7 +191,7 @@ test('mail of 1 MB is refused, as an argument, from standard input and as a nudg
   writeFileSync(hold, '');
   await untilState(bench, 'reader', 'completed');
   expect(sessionOf(bench, 'reader').turn).toBe(1);
-}, 60_000);
+}, 120_000);
 
 test('on a fresh machine readers create nothing, and say that there is nothing (H-09)', async () => {
   const fresh = droverBench();
@@ -199,4 +199,4 @@ test('on a fresh machine readers create nothing, and say that there is nothing (
   for (const verb of ['show', 'wait', 'logs']) expect((await fresh.run([verb, 'latest'])).code).toBe(4);
   expect(await Bun.file(join(fresh.drover_home, 'drover.db')).exists()).toBe(false);
   expect(Object.values(counts(fresh))).toEqual([0, 0, 0]);
-}, 60_000);
+}, 120_000);

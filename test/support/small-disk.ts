@@ -41,7 +41,7 @@ export interface DiskTest {
  * nothing is ever mounted on this machine; what it says is shown when it fails.
  */
 export function testOnSmallDisk(name: string, options: DiskTest, work: (disk: SmallDisk) => Promise<void>): void {
-  const within_ms = options.within_ms ?? 60_000;
+  const within_ms = options.within_ms ?? 120_000;
   if (isInside) {
     test(name, async () => work(smallDisk(options)), within_ms);
     return;
