@@ -66,7 +66,7 @@ test('four watchdogs at once are one: the others end with 3 and say who runs (fa
 }, 120_000);
 
 test('twenty mails that come while a turn is being settled are each delivered once (fault 42, I5)', async () => {
-  const bench = droverBench({ config: { turn: { sigkill_delay_ms: 3_000 } } });
+  const bench = droverBench({ config: { turn: { sigkill_delay_ms: 6_000 } } });
   const go = join(bench.home, 'go');
   // What shrugs off the polite signal keeps the end of the turn open for as long as the grace.
   const seconds = ownSeconds();
