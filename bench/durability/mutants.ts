@@ -114,7 +114,7 @@ const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/store/ingest.ts',
-        find: `  return store.write((tx) => batches.map((batch) => ingestOne(tx, batch)));`,
+        find: `  return store.write((tx) => batches.map((batch) => ingestOne(tx, batch, real_name)));`,
         replace: `  await store.write((tx) => {
     for (const { session_id, turn, from_offset, to_offset } of batches)
       tx.run(
@@ -122,7 +122,7 @@ const MUTANTS: readonly Mutant[] = [
         { session_id, turn, from_offset, to_offset },
       );
   });
-  return store.write((tx) => batches.map((batch) => ingestOne(tx, { ...batch, from_offset: batch.to_offset })));`,
+  return store.write((tx) => batches.map((batch) => ingestOne(tx, { ...batch, from_offset: batch.to_offset }, real_name)));`,
       },
     ],
     reddens: ['lost_events'],
