@@ -7,7 +7,7 @@ import { completed, cutOf, withoutRest } from '../store/event-data.ts';
 import type { Store } from '../store/store.ts';
 import { listTurns } from '../store/turn-list.ts';
 import { fileSize } from '../sys/directory.ts';
-import { LineReader } from '../sys/frames.ts';
+import { type Frame, LineReader } from '../sys/frames.ts';
 import { openTail, readFrom, type Tail } from '../sys/tail.ts';
 import { turnFiles } from '../sys/turn-files.ts';
 
@@ -114,7 +114,9 @@ class Lines {
       const reader = new LineReader(limit, offset);
       for (;;) {
         const chunk = readFrom(tail.fd, reader.position, CHUNK_BYTES);
-        const frame = reader.push(chunk)[0] ?? (chunk.length < CHUNK_BYTES ? reader.flush() : undefined);
+        const frames: Frame[] = [];
+        reader.push(chunk, (each) => frames.push(each));
+        const frame = frames[0] ?? (chunk.length < CHUNK_BYTES ? reader.flush() : undefined);
         if (frame !== undefined) return frame === null || frame.oversize ? null : frame.text;
       }
     } catch (error) {

@@ -104,7 +104,7 @@ export class RunningTurn {
       this.#tail ??= openTail(this.#path);
       const chunk = readNext(this.#tail.fd, this.#reader.position);
       isAtEnd = chunk.length < NEXT_BYTES;
-      for (const frame of this.#reader.push(chunk)) take(frame);
+      this.#reader.push(chunk, take);
     }
     this.dirty = !isAtEnd;
     if (final && isAtEnd) {

@@ -41,17 +41,19 @@ export class LineReader {
     return this.#start + this.#pending;
   }
 
-  /** The lines this chunk completes, in order. The chunk may be reused by the caller afterwards. */
-  push(chunk: Uint8Array): Frame[] {
+  /**
+   * Hands the lines this chunk completes to `take`, in order and each as soon as it is cut, so that not all of their texts
+   * exist at once. The chunk may be reused by the caller afterwards.
+   */
+  push(chunk: Uint8Array, take: (frame: Frame) => void): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    const frames: Frame[] = [];
     let from = 0;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, from)) {
-      frames.push(this.#finish(bytes, from, at, 1));
+      const frame = this.#finish(bytes, from, at, 1);
       from = at + 1;
+      take(frame);
     }
     if (from < bytes.length) this.#keep(bytes.subarray(from));
-    return frames;
   }
 
   /** The last line when the stream ended without a newline, else null. Call it only when nothing more can come. */

@@ -4,9 +4,15 @@ import { type Frame, LineReader } from '../../src/sys/frames.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
+function push(reader: LineReader, chunk: Uint8Array): Frame[] {
+  const found: Frame[] = [];
+  reader.push(chunk, (frame) => found.push(frame));
+  return found;
+}
+
 function frames(chunks: Uint8Array[], limit = 1000, offset = 0): Frame[] {
   const reader = new LineReader(limit, offset);
-  const found = chunks.flatMap((chunk) => reader.push(chunk));
+  const found = chunks.flatMap((chunk) => push(reader, chunk));
   const last = reader.flush();
   return last ? [...found, last] : found;
 }
@@ -23,9 +29,9 @@ test('frames: lines with their place in the stream', () => {
 
 test('frames: an unfinished line is held back until its newline, or until the stream has ended', () => {
   const reader = new LineReader(100, 7);
-  expect(reader.push(bytes('abc'))).toEqual([]);
+  expect(push(reader, bytes('abc'))).toEqual([]);
   expect([reader.committed, reader.position]).toEqual([7, 10]);
-  expect(texts(reader.push(bytes('d\ne')))).toEqual(['abcd']);
+  expect(texts(push(reader, bytes('d\ne')))).toEqual(['abcd']);
   expect([reader.committed, reader.position]).toEqual([12, 13]);
   expect(reader.flush()).toEqual({ offset: 12, end: 13, oversize: false, text: 'e' });
   expect(reader.flush()).toBeNull();
@@ -61,9 +67,9 @@ test('frames: a line over the limit is reported with its place and the next one 
 test('frames: the reader keeps copies, so a caller may reuse its buffer', () => {
   const reader = new LineReader(100);
   const buffer = bytes('abc');
-  reader.push(buffer);
+  push(reader, buffer);
   buffer.fill(0x7a);
-  expect(texts(reader.push(bytes('\n')))).toEqual(['abc']);
+  expect(texts(push(reader, bytes('\n')))).toEqual(['abc']);
 });
 
 test('frames: what comes out does not depend on how the stream was cut (property)', () => {
@@ -117,7 +123,7 @@ test('frames: any committed offset is a place to start again from (property)', (
     fc.property(fc.string({ unit: fc.constantFrom('a', '\n', '€', '\r') }), fc.nat(40), (text, cut) => {
       const whole = bytes(text);
       const first = new LineReader(5);
-      const before = first.push(whole.subarray(0, cut));
+      const before = push(first, whole.subarray(0, cut));
       const after = frames([whole.subarray(first.committed)], 5, first.committed);
       expect([...before, ...after]).toEqual(frames([whole], 5));
     }),
@@ -129,8 +135,8 @@ function timeOfLine(size: number, limit: number): number {
   const reader = new LineReader(limit);
   const chunk = new Uint8Array(65_536).fill(0x61);
   const start = process.cpuUsage();
-  for (let done = 0; done < size; done += chunk.length) reader.push(chunk);
-  const [frame] = reader.push(bytes('\n'));
+  for (let done = 0; done < size; done += chunk.length) push(reader, chunk);
+  const [frame] = push(reader, bytes('\n'));
   const { user, system } = process.cpuUsage(start);
   expect(frame).toMatchObject({ offset: 0, end: size + 1, oversize: size > limit });
   return (user + system) / 1_000;
