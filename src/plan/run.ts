@@ -39,7 +39,7 @@ export async function advancePlan(
   const made: Decision[] = [];
   let done: Advanced = { wake_at: null, effects: [], has_leftovers: false, has_held: false };
   for (let looks = 1; looks <= MAX_LOOKS; looks += 1) {
-    const view = await planView(deps.store, plan_id);
+    const view = await planView(deps.store, plan_id, memory.sight);
     if (view === null || view.plan.ended_at !== null) return { ...done, wake_at: null };
     const scene = sceneOf(deps, view, memory, now);
     const facts = factsOf(

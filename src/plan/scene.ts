@@ -6,9 +6,11 @@ import type { Deps } from '../session/deps.ts';
 import type { Place } from '../session/sling.ts';
 import { noteHeldPools } from '../store/plan-pool.ts';
 import { moveStep, type TryKey } from '../store/plan-step.ts';
+import { newSight, type PlanSight } from '../store/plan-view.ts';
 
 /** What is remembered of a plan from look to look; nothing of it is missed when it is lost. */
 export interface PlanMemory {
+  sight: PlanSight;
   /** By step: what was parsed before. */
   specs: Map<string, ExpandedStep>;
   /** Sessions whose changes could not be counted. */
@@ -20,7 +22,7 @@ export interface PlanMemory {
 }
 
 export function newMemory(): PlanMemory {
-  return { specs: new Map(), uncounted: new Set(), place: null, held: null };
+  return { sight: newSight(), specs: new Map(), uncounted: new Set(), place: null, held: null };
 }
 
 /** A plan at one instant, its steps as the writes so far have left them. */
