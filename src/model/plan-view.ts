@@ -74,9 +74,17 @@ export interface PlanView {
   pools: readonly Pick<PoolRow, 'name' | 'state' | 'opens_at' | 'retry_at'>[];
 }
 
+/** Facts of a step that follow from these very rows and from nothing else. */
+export interface KnownFact {
+  row: StepRow;
+  sessions: readonly StepSession[];
+  fact: StepFact;
+}
+
 /**
  * Facts for `advance`, from rows. `specs` holds what was parsed before: a step's spec never changes. `quota_left` is the
- * least share that any provider told of. `worktrees` is asked for only while a session wants a slot.
+ * least share that any provider told of. `worktrees` is asked for only while a session wants a slot. `known` holds facts by
+ * step, for rows that come again.
  */
 export function factsOf(
   { plan, budget, steps, sessions, pools, slots, spent }: PlanView,
@@ -84,6 +92,7 @@ export function factsOf(
   quota_left: number | null,
   now: number,
   worktrees: WorktreeSettings | null = null,
+  known: Map<string, KnownFact> = new Map(),
 ): PlanFacts {
   const { name: _name, report: _report, ...settings } = JSON.parse(plan.settings_json) as PlanSettings;
   const shut_pools = new Map<string, number | null>();
@@ -95,33 +104,21 @@ export function factsOf(
   }
   const shortage = shortageOf(slots, worktrees);
   if (shortage !== null) shut_pools.set(NO_SLOT, null);
-  const byTry = Map.groupBy(sessions, ({ step_id, round }) => `${step_id} ${round}`);
-  const byStep = new Map(steps.map((row) => [row.step_id, row]));
   const held = new Map(pools.map((pool) => [pool.name, pool]));
-  const answers = new Map(sessions.map(({ id, result_text }) => [id, result_text]));
-  const facts = steps.map((row): StepFact => {
-    const spec = specs.get(row.step_id) ?? (JSON.parse(row.spec_json) as ExpandedStep);
-    specs.set(row.step_id, spec);
-    const own = (byTry.get(`${row.step_id} ${row.round}`) ?? []).map((one) => sessionFact(one, row, held, shortage));
-    const isHeld = shortage !== null && (spec.worktree ?? worktrees?.by_default) && !own.some(isLive);
-    const source = spec.foreach === null ? undefined : byStep.get(spec.foreach.step);
-    return {
-      ...{
-        id: row.step_id,
-        kind: row.kind,
-        group_id: row.group_id,
-        pool: isHeld ? NO_SLOT : row.pool,
-        state: row.state,
-        round: row.round,
-        dropped: row.dropped,
-      },
-      ...{ outcome: row.outcome, not_before_at: row.not_before_at, session_id: row.session_id, when: spec.when },
-      ...{ attempts: spec.attempts, retry: spec.retry, merge: spec.merge },
-      needs: spec.foreach === null ? spec.needs : [...new Set([...spec.needs, spec.foreach.step])],
-      foreach: row.kind === 'group' ? (spec.foreach?.step ?? null) : null,
-      list: row.state === 'pending' && source?.state === 'done' ? listFact(answerOf(source, answers), spec) : null,
-      sessions: own,
-    };
+  const sessionsOf = Map.groupBy(sessions, ({ step_id }) => step_id);
+  const factOf = factMaker({ steps, sessions, specs, shortage, worktrees, pools: held });
+  const facts = steps.map((row) => {
+    const own = sessionsOf.get(row.step_id) ?? NOBODY;
+    // What slots there are decides about every step.
+    if (shortage !== null) return factOf(row, own);
+    const before = known.get(row.step_id);
+    if (before !== undefined && before.row === row && isSame(before.sessions, own)) return before.fact;
+    const fact = factOf(row, own);
+    // Pools decide about one that is parked, another step about one that waits for its list.
+    const isStill = fact.sessions.every(({ state }) => state === 'ended');
+    if (isStill && (row.state !== 'pending' || specs.get(row.step_id)?.foreach === null))
+      known.set(row.step_id, { row, sessions: own, fact });
+    return fact;
   });
   const { state, stopping, is_window_open } = plan;
   return {
@@ -134,6 +131,52 @@ export function factsOf(
     },
     spent: { cost_micros: spent.cost_micros ?? 0, tokens: spent.tokens },
     ...{ quota_left, shut_pools, steps: facts },
+  };
+}
+
+const NOBODY: readonly StepSession[] = [];
+
+function isSame(before: readonly StepSession[], now: readonly StepSession[]): boolean {
+  return before.length === now.length && before.every((session, i) => session === now[i]);
+}
+
+/** What a step's fact follows from besides its own rows. */
+interface Around {
+  steps: readonly StepRow[];
+  sessions: readonly StepSession[];
+  specs: Map<string, ExpandedStep>;
+  pools: ReadonlyMap<string, Pick<PoolRow, 'state' | 'opens_at'>>;
+  shortage: string | null;
+  worktrees: WorktreeSettings | null;
+}
+
+function factMaker({ steps, sessions, specs, pools, shortage, worktrees }: Around) {
+  // Only steps that wait for a list ask.
+  let byStep: Map<string, StepRow> | null = null;
+  let answers: Map<string, string | null> | null = null;
+  const listOf = (row: StepRow, spec: ExpandedStep): ListFact | null => {
+    if (spec.foreach === null || row.state !== 'pending') return null;
+    byStep ??= new Map(steps.map((each) => [each.step_id, each]));
+    const source = byStep.get(spec.foreach.step);
+    if (source?.state !== 'done') return null;
+    answers ??= new Map(sessions.map(({ id, result_text }) => [id, result_text]));
+    return listFact(answerOf(source, answers), spec);
+  };
+  return (row: StepRow, all: readonly StepSession[]): StepFact => {
+    const spec = specs.get(row.step_id) ?? (JSON.parse(row.spec_json) as ExpandedStep);
+    specs.set(row.step_id, spec);
+    const own = all.filter(({ round }) => round === row.round).map((one) => sessionFact(one, row, pools, shortage));
+    const isHeld = shortage !== null && (spec.worktree ?? worktrees?.by_default) && !own.some(isLive);
+    const { step_id: id, kind, group_id, state, round, dropped, outcome, not_before_at, session_id } = row;
+    return {
+      ...{ id, kind, group_id, state, round, dropped, outcome, not_before_at, session_id },
+      ...{ when: spec.when, attempts: spec.attempts, retry: spec.retry, merge: spec.merge },
+      pool: isHeld ? NO_SLOT : row.pool,
+      needs: spec.foreach === null ? spec.needs : [...new Set([...spec.needs, spec.foreach.step])],
+      foreach: kind === 'group' ? (spec.foreach?.step ?? null) : null,
+      list: listOf(row, spec),
+      sessions: own,
+    };
   };
 }
 

@@ -48,6 +48,7 @@ export async function advancePlan(
       await quotaOf(deps, view, now),
       now,
       await worktreesOf(deps, view),
+      memory.facts,
     );
     const { decisions, wake_at, held_pools } = advance(facts, now);
     await noteHeld(scene, held_pools);

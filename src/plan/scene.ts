@@ -1,7 +1,7 @@
 import { AppError } from '../model/error.ts';
 import type { ExpandedStep } from '../model/plan.ts';
 import type { FailureCause, StepRow } from '../model/plan-step.ts';
-import type { PlanView, StepSession } from '../model/plan-view.ts';
+import type { KnownFact, PlanView, StepSession } from '../model/plan-view.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Place } from '../session/sling.ts';
 import { noteHeldPools } from '../store/plan-pool.ts';
@@ -13,6 +13,7 @@ export interface PlanMemory {
   sight: PlanSight;
   /** By step: what was parsed before. */
   specs: Map<string, ExpandedStep>;
+  facts: Map<string, KnownFact>;
   /** Sessions whose changes could not be counted. */
   uncounted: Set<string>;
   /** Where its sessions are started, and when that was looked at (monotonic). */
@@ -22,7 +23,7 @@ export interface PlanMemory {
 }
 
 export function newMemory(): PlanMemory {
-  return { sight: newSight(), specs: new Map(), uncounted: new Set(), place: null, held: null };
+  return { sight: newSight(), specs: new Map(), facts: new Map(), uncounted: new Set(), place: null, held: null };
 }
 
 /** A plan at one instant, its steps as the writes so far have left them. */

@@ -16,7 +16,8 @@ type Joined = Omit<StepSession, 'merge' | 'result_text'> & {
 const SESSIONS = `SELECT t.step_id, t.round, t.slot, t.diff_lines, s.id, s.name, s.state, s.end_reason, s.parked_reason,
   s.parked_evidence, s.parked_pool, s.resume_at, s.pool, s.merged_commit, s.cost_micros, s.input_tokens,
   s.output_tokens,
-  s.ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS o WHERE o.session_id = s.id AND o.ended_at IS NULL) AS is_at_rest,
+  s.ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS o WHERE o.session_id = s.id AND o.ended_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM merges AS o WHERE o.session_id = s.id AND o.ended_at IS NULL) AS is_at_rest,
   (SELECT u.outcome FROM turns AS u WHERE u.session_id = s.id AND u.ended_at IS NOT NULL ORDER BY u.turn DESC LIMIT 1) AS outcome,
   (s.state = 'queued' AND ${WANTS_WORKTREE} AND NOT EXISTS (SELECT 1 FROM worktrees AS w WHERE w.session_id = s.id)) AS wants_slot,
   (s.turn > 0 OR s.resume_count > 0 OR s.recovered_from IS NOT NULL) AS is_begun,
@@ -27,11 +28,12 @@ const SESSIONS = `SELECT t.step_id, t.round, t.slot, t.diff_lines, s.id, s.name,
 
 /**
  * What was read of a plan before: most steps of a long one wait or have ended, and neither changes but by a line in one of
- * the logs. What may change without one (a step at work, a session that is not at rest) is read again at every look.
+ * the logs, or by an attempt to merge. What may change without one (a step at work, a session that is not at rest) is read
+ * again at every look. How much an attempt of an ended step has changed is not asked any more.
  */
 export interface PlanSight {
-  /** Of the two logs, up to here; null: nothing was read yet. */
-  seen: { plan_seq: number; state_seq: number } | null;
+  /** Of the two logs and the merges, up to here; null: nothing was read yet. */
+  seen: { plan_seq: number; state_seq: number; merge_seq: number } | null;
   /** In their order. */
   steps: Map<string, StepRow>;
   /** By step, then by round and slot. */
@@ -53,10 +55,12 @@ export async function planView(store: Store, id: string, sight: PlanSight = newS
   return store.read((tx) => {
     const plan = tx.get<PlanRow>('SELECT * FROM plans WHERE id = :id', { id });
     if (plan === null) return null;
-    lookAgain(tx, id, sight);
+    lookAgain(tx, plan, sight);
     const steps = [...sight.steps.values()];
-    answerLists(tx, steps, sight);
-    const sessions = [...sight.sessions.values()].flat();
+    const lists = listSessions(steps);
+    const sessions = [...sight.sessions.values()]
+      .flat()
+      .map((session) => (lists.has(session.id) ? { ...session, result_text: answerIn(tx, session.id) } : session));
     return {
       plan,
       budget: tx.get<PlanView['budget']>("SELECT cost_micros, tokens FROM budgets WHERE scope = 'run' AND key = :key", {
@@ -73,12 +77,13 @@ export async function planView(store: Store, id: string, sight: PlanSight = newS
   });
 }
 
-/** Brings a sight up to date: by what has changed, or, where steps have come, by everything. */
-function lookAgain(tx: Tx, id: string, sight: PlanSight): void {
+/** Brings a sight up to date: by what has changed, or, where steps have come or all have ended at once, by everything. */
+function lookAgain(tx: Tx, { id, ended_at }: PlanRow, sight: PlanSight): void {
   const before = sight.seen;
   const seen = {
     plan_seq: lastSeq(tx, 'SELECT seq FROM plan_log ORDER BY seq DESC LIMIT 1'),
     state_seq: lastSeq(tx, 'SELECT seq FROM state_log ORDER BY seq DESC LIMIT 1'),
+    merge_seq: lastSeq(tx, 'SELECT seq FROM merges ORDER BY seq DESC LIMIT 1'),
   };
   const lines =
     before === null
@@ -89,8 +94,9 @@ function lookAgain(tx: Tx, id: string, sight: PlanSight): void {
         );
   // What throws leaves a sight that knows nothing.
   sight.seen = null;
-  if (before === null || lines === null || lines.some(({ event }) => event === 'fanned_out')) readAll(tx, id, sight);
-  else readSteps(tx, id, sight, [...lines.map(({ step_id }) => step_id), ...movedSteps(tx, sight, before.state_seq)]);
+  const hasMore = lines === null || ended_at !== null || lines.some(({ event }) => event === 'fanned_out');
+  if (before === null || hasMore) readAll(tx, id, sight);
+  else readSteps(tx, id, sight, [...lines.map(({ step_id }) => step_id), ...movedSteps(tx, sight, before)]);
   sight.seen = seen;
 }
 
@@ -109,11 +115,12 @@ function readAll(tx: Tx, id: string, sight: PlanSight): void {
   for (const row of steps) keep(sight, row, byStep.get(row.step_id) ?? []);
 }
 
-/** Steps of the sessions that somebody has moved since, were they at rest before. */
-function movedSteps(tx: Tx, { step_of }: PlanSight, state_seq: number): string[] {
-  const moved = tx.all<{ session_id: string }>('SELECT DISTINCT session_id FROM state_log WHERE seq > :state_seq', {
-    state_seq,
-  });
+/** Steps of the sessions that somebody has moved or begun to merge since, were they at rest before. */
+function movedSteps(tx: Tx, { step_of }: PlanSight, since: NonNullable<PlanSight['seen']>): string[] {
+  const moved = tx.all<{ session_id: string }>(
+    `SELECT session_id FROM state_log WHERE seq > :state_seq UNION SELECT session_id FROM merges WHERE seq > :merge_seq`,
+    { state_seq: since.state_seq, merge_seq: since.merge_seq },
+  );
   return moved.flatMap(({ session_id }) => step_of.get(session_id) ?? []);
 }
 
@@ -138,18 +145,6 @@ function keep(sight: PlanSight, { step_id, state, ended_at }: StepRow, found: re
   }));
   sight.sessions.set(step_id, sessions);
   for (const session of sessions) sight.step_of.set(session.id, step_id);
-}
-
-function answerLists(tx: Tx, steps: readonly StepRow[], sight: PlanSight): void {
-  for (const session_id of listSessions(steps)) {
-    const step_id = sight.step_of.get(session_id);
-    if (step_id === undefined) continue;
-    const own = sight.sessions.get(step_id) ?? [];
-    const answered = own.map((each) =>
-      each.id === session_id && each.result_text === null ? { ...each, result_text: answerIn(tx, session_id) } : each,
-    );
-    sight.sessions.set(step_id, answered);
-  }
 }
 
 /** Answers are long, and a plan has thousands: only those are read that a step waits for the list of. */
