@@ -50,9 +50,16 @@ function looker(world: TestStore, id: string, worktrees: WorktreeSettings | null
     const [remembered, anew] = [facts(seen, known), facts(fresh, new Map())];
     expect(remembered).toEqual(anew);
     expect(advance(remembered, now)).toEqual(advance(anew, now));
+    // Of the same rows, sessions that are still to be counted are taken to be at work.
+    expect(facts(uncounted(seen), known)).toEqual(facts(uncounted(fresh), new Map()));
     return { seen, moving: [...sight.moving] };
   };
 }
+
+const uncounted = (view: PlanView): PlanView => ({
+  ...view,
+  sessions: view.sessions.map((each) => (each.state === 'completed' ? { ...each, state: 'working' } : each)),
+});
 
 const answer = (world: TestStore, id: string) =>
   world.store.write((tx) => tx.run(`UPDATE sessions SET result_text = '["x","y"]' WHERE id = :id`, { id }));
@@ -117,22 +124,37 @@ test('a look that remembers sees what one sees that reads everything, through a 
 type Blow = (world: TestStore, plan_id: string, of: SessionRow, dice: number) => Promise<unknown>;
 
 const LIVE = ['queued', 'booting', 'working', 'idle', 'stalled'];
+const USUAL = 6;
 const BLOWS: Blow[] = [
   ({ store, clock }, id) => turnPlan(store, id, clock.now()),
-  ({ store, clock }, id) => turnPlan(store, id, clock.now()),
-  async (world, _, { id, state }) => state === 'queued' && takeTurn(world, id),
   async (world, _, { id, state, task }, dice) => {
     if (state !== 'queued') return;
     await endTurn(world, await takeTurn(world, id), { ok: dice % 3 > 0, settle: { max_attempts: 1 } });
     if (task === 'print') await answer(world, id);
   },
-  async (world, _, session) => {
-    const claim = await openTurnOf(world, session);
-    if (claim !== null) await feedTurn(world, claim, CLEAN_EVENTS.slice(0, 2));
-  },
   async (world, _, session, dice) => {
     const claim = await openTurnOf(world, session);
     if (claim !== null) await endTurn(world, claim, { ok: dice % 3 > 0, settle: { max_attempts: 1 } });
+  },
+  ({ store, clock }, _, { id }) =>
+    claimMerges(store, {
+      ...{ claims: [{ session_id: id, branch: `b-${id}`, head: 'h' }], repo_root: '/farm', target: 'main' },
+      ...{ base_head: 'b', now: clock.now() },
+    }),
+  async ({ store, clock }, _, __, dice) => {
+    for (const { seq } of await openMerges(store, null)) {
+      const failed = { outcome: 'gate' as const, reason: 'tests', output: null, mail: null };
+      const merged = { outcome: 'merged' as const, merged_commit: 'c', missing_json: null };
+      if (dice % 3 === 0) await dropClaims(store, [seq]);
+      else if (dice % 3 === 1) await settleFailed(store, { attempts: [{ seq, ...failed }], now: clock.now() });
+      else await settleMerged(store, { attempts: [{ seq, ...merged }], by: 'test', now: clock.now() });
+    }
+  },
+  ({ store, clock }) => setPool(store, 'p', { type: 'release' }, clock.now()),
+  async (world, _, { id, state }) => state === 'queued' && takeTurn(world, id),
+  async (world, _, session) => {
+    const claim = await openTurnOf(world, session);
+    if (claim !== null) await feedTurn(world, claim, CLEAN_EVENTS.slice(0, 2));
   },
   ({ store, clock }, _, { id }) => pauseSession(store, { session_id: id, reason: 'wait', now: clock.now() }),
   async ({ store, clock }, _, { id, state }) =>
@@ -147,10 +169,9 @@ const BLOWS: Blow[] = [
     }),
   ({ store, clock }, _, __, dice) =>
     setPool(store, 'p', { type: 'block', opens_at: dice % 2 ? null : clock.now() + 9_000, text: 'full' }, clock.now()),
-  ({ store, clock }) => setPool(store, 'p', { type: 'release' }, clock.now()),
   ({ store, clock }, id, _, dice) => setPlanWindow(store, { id, is_open: dice % 2 === 0, now: clock.now() }),
   ({ store, clock }, id, _, dice) =>
-    movePlan(store, { id, to: dice % 2 ? 'paused' : 'active', reason: null, now: clock.now() }),
+    movePlan(store, { id, to: dice % 4 ? 'active' : 'paused', reason: null, now: clock.now() }),
   async (world, _, { id, run_id }, dice) => {
     const child = await seedSession(world, { run_id, parent_id: id, depth: 1 });
     const spend = 'UPDATE sessions SET cost_micros = :dice, input_tokens = :dice WHERE id = :id';
@@ -171,23 +192,18 @@ const BLOWS: Blow[] = [
   ({ store }, _, { id }) =>
     store.write((tx) => tx.run("UPDATE sessions SET branch = 'b-' || id, base_ref = 'HEAD' WHERE id = :id", { id })),
   ({ store, clock }, _, { id }) => claimSlot(store, { session_id: id, path: `/w/${id}`, max: 2, now: clock.now() }),
+  // A worktree of nobody's that has to stay.
+  ({ store, clock }, _, __, dice) =>
+    store.write((tx) =>
+      tx.run(
+        `INSERT INTO worktrees (path, session_id, repo_root, branch, base_commit, claimed_at, created_at, kept_at)
+         VALUES (:path, 'agent-gone', '/farm', 'x', 'c', 0, 0, :now)`,
+        { path: `/kept/${dice}-${clock.monotonic()}`, now: clock.now() },
+      ),
+    ),
   async ({ store }) => {
     const held = await store.read((tx) => tx.get<{ path: string }>('SELECT path FROM worktrees LIMIT 1'));
     if (held !== null) await freeSlot(store, held.path);
-  },
-  ({ store, clock }, _, { id }) =>
-    claimMerges(store, {
-      ...{ claims: [{ session_id: id, branch: `b-${id}`, head: 'h' }], repo_root: '/farm', target: 'main' },
-      ...{ base_head: 'b', now: clock.now() },
-    }),
-  async ({ store, clock }, _, __, dice) => {
-    for (const { seq } of await openMerges(store, null)) {
-      const failed = { outcome: 'gate' as const, reason: 'tests', output: null, mail: null };
-      const merged = { outcome: 'merged' as const, merged_commit: 'c', missing_json: null };
-      if (dice % 3 === 0) await dropClaims(store, [seq]);
-      else if (dice % 3 === 1) await settleFailed(store, { attempts: [{ seq, ...failed }], now: clock.now() });
-      else await settleMerged(store, { attempts: [{ seq, ...merged }], by: 'test', now: clock.now() });
-    }
   },
   ({ store, clock }, id) => reopenMerges(store, { plan_id: id, now: clock.now() }),
 ];
@@ -204,7 +220,7 @@ async function struck(seed: number): Promise<Set<string>> {
   const world = await testStore();
   const { store, clock } = world;
   const { id } = await storePlan(store, PLAN, clock.now());
-  const look = looker(world, id, { max: 1, by_default: seed % 2 === 0 });
+  const look = looker(world, id, { max: 2, by_default: seed % 2 === 0 });
   let state = seed;
   const dice = (below: number) => {
     state = (state * 48_271) % 2_147_483_647;
@@ -215,10 +231,11 @@ async function struck(seed: number): Promise<Set<string>> {
   for (let i = 0; i < 250; i += 1) {
     const { seen } = await look();
     for (const { state } of seen.steps) met.add(state);
-    if (seen.slots !== null && seen.slots.held - seen.slots.coming >= 1) met.add('no slot');
+    if (seen.slots !== null && seen.slots.held - seen.slots.coming >= 2) met.add('no slot');
     const of = seen.sessions[dice(seen.sessions.length)]?.id ?? '';
     const row = await store.read((tx) => tx.get<SessionRow>('SELECT * FROM sessions WHERE id = :of', { of }));
-    const blow = BLOWS[dice(BLOWS.length)];
+    // The first few are how a plan goes on.
+    const blow = BLOWS[dice(3) > 0 ? dice(USUAL) : dice(BLOWS.length)];
     if (row === null || blow === undefined) throw new Error('nobody to hit');
     try {
       await blow(world, id, row, dice(1_000));
@@ -236,6 +253,6 @@ async function struck(seed: number): Promise<Set<string>> {
 
 test('whatever happens to it, and in which order: spending, pools, worktrees, merges, holds, its window', async () => {
   const met = new Set<string>();
-  for (let seed = 1; seed <= 8; seed += 1) for (const each of await struck(seed)) met.add(each);
+  for (let seed = 1; seed <= 5; seed += 1) for (const each of await struck(seed)) met.add(each);
   for (const each of [...STEP_STATES.filter((state) => state !== 'cancelled'), 'no slot']) expect(met).toContain(each);
 }, 60_000);
