@@ -22,7 +22,10 @@ export interface ProcessHint {
 
 export type Liveness = 'alive' | 'dead' | 'unknown';
 
-/** The fields of /proc/<pid>/stat that we use. `session` is the session id (setsid), `threads` the number of threads. */
+/**
+ * The fields of /proc/<pid>/stat that we use. `session` is the session id (setsid), `threads` the number of threads. `image`
+ * says where its stack, its arguments and its environment lie, and so is another one after every exec; null: it does not say.
+ */
 export interface ProcessStat {
   pid: number;
   state: string;
@@ -30,6 +33,7 @@ export interface ProcessStat {
   session: number;
   threads: number;
   start_time: string;
+  image: string | null;
 }
 
 const PIDFD_SEND_SIGNAL = 424;
@@ -66,7 +70,14 @@ export function parseStat(text: string): ProcessStat | null {
     session: Number(fields[3]),
     threads: Number(fields[17]),
     start_time,
+    image: imageOf(fields),
   };
+}
+
+/** Fields 28 and 48 to 51, which are 0 for whom it does not concern, and while an exec is under way. */
+function imageOf(fields: readonly string[]): string | null {
+  const places = [fields[25], fields[45], fields[46], fields[47], fields[48]];
+  return places.includes(undefined) || places.includes('0') ? null : places.join(' ');
 }
 
 /** What the kernel says about a pid now, or null when there is no such process (or none we may see). */

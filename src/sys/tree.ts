@@ -202,6 +202,7 @@ class TreeScan {
     const seen = new Map<number, ProcessStat>();
     const members = new Map<string, ProcessStat>();
     const unproven: ProcessStat[] = [];
+    const unmarked = new Map<number, string>();
     let blank = 0;
     // Of a control group the kernel says whether somebody was missed.
     for (const pid of livePids(this.#group === null ? MAX_LISTS : 1)) {
@@ -210,13 +211,14 @@ class TreeScan {
       append(children, stat.parent, stat);
       seen.set(pid, stat);
       const inSession = this.#inSession(stat);
-      const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#marker(pid);
+      const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#marker(stat, unmarked);
       if (marked === 'blank' && this.#isYounger(stat)) blank += 1;
       if (marked === 'yes') {
         members.set(key(stat), stat);
         onDirect?.({ pid, start_time: stat.start_time, boot_id });
       } else if (inSession === 'maybe') unproven.push(stat);
     }
+    if (this.#marked !== null) known_unmarked = unmarked;
     // Read after the start times above: a pid that was given to somebody else in between carries another one.
     const group = this.#group === null ? [] : membersOf(this.#group);
     for (const stat of group.flatMap((pid) => seen.get(pid) ?? [])) members.set(key(stat), stat);
@@ -252,17 +254,38 @@ class TreeScan {
     return this.#launcher === null || Number(stat.start_time) >= Number(this.#launcher.start_time);
   }
 
-  #marker(pid: number): 'yes' | 'no' | 'blank' {
+  /** `unmarked` takes up who has no turn's marker at all, for the looks to come. */
+  #marker(stat: ProcessStat, unmarked: Map<number, string>): 'yes' | 'no' | 'blank' {
     if (this.#marked === null) return 'no';
+    const { pid } = stat;
+    const image = imageKey(stat);
+    if (image !== null && known_unmarked.get(pid) === image) {
+      unmarked.set(pid, image);
+      return 'no';
+    }
     try {
       const environment = readFileSync(`/proc/${pid}/environ`, 'latin1');
       if (environment === '') return 'blank';
+      if (image !== null && !`\0${environment}`.includes(ANY_MARKER)) unmarked.set(pid, image);
       return `\0${environment}\0`.includes(this.#marked) ? 'yes' : 'no';
     } catch (error) {
       if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errnoOf(error))) return 'no';
       throw systemError(error, `read the environment of process ${pid}`);
     }
   }
+}
+
+const ANY_MARKER = `\0${MARKER_VARIABLE}=`;
+
+/**
+ * Processes of which the last look found that their environment names no turn at all: most of a machine's, and reading it is
+ * most of the price of a look. Which one it is, is said by pid, start time and image: it gets another environment by exec
+ * alone, and what a stat says of an image that is just being replaced holds for the old one.
+ */
+let known_unmarked: ReadonlyMap<number, string> = new Map();
+
+function imageKey({ start_time, image }: ProcessStat): string | null {
+  return image === null ? null : `${start_time} ${image}`;
 }
 
 /** Adds children of members, and theirs. */

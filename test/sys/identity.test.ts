@@ -48,7 +48,26 @@ test('identity: own identity has pid, start time and boot id', () => {
 });
 
 test('identity: a command name with brackets and blanks does not confuse the start time', () => {
-  const fields = ['R', 7, 1, 9, ...Array(13).fill(0), 3, 0, 4711, 5, 6];
+  const fields = [
+    'R',
+    7,
+    1,
+    9,
+    ...Array(13).fill(0),
+    3,
+    0,
+    4711,
+    5,
+    6,
+    ...Array(3).fill(0),
+    28,
+    ...Array(19).fill(0),
+    48,
+    49,
+    50,
+    51,
+    0,
+  ];
   expect(parseStat(`12 (a) b (c) ) ${fields.join(' ')}\n`)).toEqual({
     pid: 12,
     state: 'R',
@@ -56,7 +75,9 @@ test('identity: a command name with brackets and blanks does not confuse the sta
     session: 9,
     threads: 3,
     start_time: '4711',
+    image: '28 48 49 50 51',
   });
+  expect(parseStat(`12 (x) ${fields.slice(0, -2).join(' ')} 0 0\n`)?.image).toBeNull();
   expect(parseStat('')).toBeNull();
   expect(parseStat('12 (x) R 1')).toBeNull();
 });
@@ -97,7 +118,7 @@ test('liveness: a zombie is dead, a process whose main thread ended is not', asy
   const zombie = Number(new TextDecoder().decode(line.value));
   await until('the zombie', () => liveness({ pid: zombie }) === 'dead');
   expect(startTime(zombie)).not.toBeNull();
-  const stat = { pid: 1, parent: 1, session: 1, start_time: '1' };
+  const stat = { pid: 1, parent: 1, session: 1, start_time: '1', image: null };
   expect(isZombie({ ...stat, state: 'Z', threads: 1 })).toBe(true);
   expect(isZombie({ ...stat, state: 'Z', threads: 2 })).toBe(false);
 });

@@ -185,6 +185,22 @@ test('tree: a chain of forks that never rests is caught up with', async () => {
   expect(leaksOf(dir)).toEqual([]);
 }, 60_000);
 
+test('tree: who had no marker when it was looked at, and gets one by exec, is found', async () => {
+  const marker = 'märker-late';
+  const child = Bun.spawn(['/bin/sh', '-c', `read -r line; export DROVER_TURN_MARKER=${marker}; exec sleep 60`], {
+    ...{ detached: true, env: { PATH }, stdin: 'pipe' },
+  });
+  const id = identityOf(child.pid);
+  if (id === null) throw new Error('the shell died');
+  running.push({ marker: null, launcher: id });
+  await until('its environment', () => readFileSync(`/proc/${child.pid}/environ`, 'utf8') !== '');
+  for (let looks = 0; looks < 3; looks += 1) expect(treeOf({ marker, launcher: null })).toEqual([]);
+  child.stdin.write('go\n');
+  child.stdin.flush();
+  await until('the exec', () => readFileSync(`/proc/${child.pid}/comm`, 'utf8') === 'sleep\n');
+  expect(treeOf({ marker, launcher: null })).toEqual([id]);
+});
+
 test('tree: somebody else’s processes are not touched (I23)', async () => {
   const others = [
     await bystander('sleep', '60'),
