@@ -34,7 +34,12 @@ export interface ProcessStat {
   threads: number;
   start_time: string;
   image: string | null;
+  /** A thread of the kernel's own, which has no environment (until it execs, and is none any more). */
+  is_kernel: boolean;
 }
+
+/** PF_KTHREAD of the flags in field 9. */
+const KERNEL_THREAD = 0x00200000;
 
 const PIDFD_SEND_SIGNAL = 424;
 const PIDFD_OPEN = 434;
@@ -71,6 +76,7 @@ export function parseStat(text: string): ProcessStat | null {
     threads: Number(fields[17]),
     start_time,
     image: imageOf(fields),
+    is_kernel: (Number(fields[6]) & KERNEL_THREAD) !== 0,
   };
 }
 

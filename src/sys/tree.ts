@@ -256,7 +256,7 @@ class TreeScan {
 
   /** `unmarked` takes up who has no turn's marker at all, for the looks to come. */
   #marker(stat: ProcessStat, unmarked: Map<number, string>): 'yes' | 'no' | 'blank' {
-    if (this.#marked === null) return 'no';
+    if (this.#marked === null || stat.is_kernel) return 'no';
     const { pid } = stat;
     const image = imageKey(stat);
     if (image !== null && known_unmarked.get(pid) === image) {

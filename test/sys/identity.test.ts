@@ -76,8 +76,10 @@ test('identity: a command name with brackets and blanks does not confuse the sta
     threads: 3,
     start_time: '4711',
     image: '28 48 49 50 51',
+    is_kernel: false,
   });
   expect(parseStat(`12 (x) ${fields.slice(0, -2).join(' ')} 0 0\n`)?.image).toBeNull();
+  expect(parseStat(`2 (kthreadd) ${fields.with(6, 0x208040).join(' ')}\n`)?.is_kernel).toBe(true);
   expect(parseStat('')).toBeNull();
   expect(parseStat('12 (x) R 1')).toBeNull();
 });
@@ -118,7 +120,7 @@ test('liveness: a zombie is dead, a process whose main thread ended is not', asy
   const zombie = Number(new TextDecoder().decode(line.value));
   await until('the zombie', () => liveness({ pid: zombie }) === 'dead');
   expect(startTime(zombie)).not.toBeNull();
-  const stat = { pid: 1, parent: 1, session: 1, start_time: '1', image: null };
+  const stat = { pid: 1, parent: 1, session: 1, start_time: '1', image: null, is_kernel: false };
   expect(isZombie({ ...stat, state: 'Z', threads: 1 })).toBe(true);
   expect(isZombie({ ...stat, state: 'Z', threads: 2 })).toBe(false);
 });
