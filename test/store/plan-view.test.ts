@@ -52,6 +52,8 @@ function looker(world: TestStore, id: string, worktrees: WorktreeSettings | null
     expect(advance(remembered, now)).toEqual(advance(anew, now));
     // Of the same rows, sessions that are still to be counted are taken to be at work.
     expect(facts(uncounted(seen), known)).toEqual(facts(uncounted(fresh), new Map()));
+    // And of the same rows among other pools.
+    expect(facts(poolOpened(seen), known)).toEqual(facts(poolOpened(fresh), new Map()));
     return { seen, moving: [...sight.moving] };
   };
 }
@@ -60,6 +62,8 @@ const uncounted = (view: PlanView): PlanView => ({
   ...view,
   sessions: view.sessions.map((each) => (each.state === 'completed' ? { ...each, state: 'working' } : each)),
 });
+
+const poolOpened = (view: PlanView): PlanView => ({ ...view, pools: [] });
 
 const answer = (world: TestStore, id: string) =>
   world.store.write((tx) => tx.run(`UPDATE sessions SET result_text = '["x","y"]' WHERE id = :id`, { id }));
@@ -119,6 +123,22 @@ test('a look that remembers sees what one sees that reads everything, through a 
   const spent = (await look()).seen;
   expect(spent.sessions.find((session) => session.id === back)?.input_tokens).toBe(7);
 }, 60_000);
+
+test('a turn that is in flight when its session is stopped is seen to its end', async () => {
+  const world = await testStore();
+  const { store, clock } = world;
+  const { id } = await storePlan(store, 'name: n\nsteps: [{id: a, task: t}, {id: b, task: t}]', clock.now());
+  const look = looker(world, id);
+  await turnPlan(store, id, clock.now());
+  const [first] = (await look()).seen.sessions;
+  const claim = await takeTurn(world, first?.id ?? '');
+  await stopSession(store, { session_id: claim.session.id, actor: 'cli', reason: 'enough', now: clock.now() });
+  await look();
+  await turnPlan(store, id, clock.now());
+  expect((await look()).seen.steps.map(({ state }) => state)).toEqual(['failed', 'running']);
+  await endTurn(world, claim, { ok: false });
+  expect((await look()).seen.sessions[0]?.outcome).toBe('cancelled');
+});
 
 /** One of everything that may happen to a plan from outside; what does not apply just now does nothing. */
 type Blow = (world: TestStore, plan_id: string, of: SessionRow, dice: number) => Promise<unknown>;
@@ -188,6 +208,8 @@ const BLOWS: Blow[] = [
     );
     if (open !== null) await noteDiff(store, id, dice);
   },
+  ({ store }, _, { id }) =>
+    store.write((tx) => tx.run("UPDATE sessions SET parked_pool = 'p' WHERE id = :id AND state = 'parked'", { id })),
   // Asks for a worktree, gets one, loses it.
   ({ store }, _, { id }) =>
     store.write((tx) => tx.run("UPDATE sessions SET branch = 'b-' || id, base_ref = 'HEAD' WHERE id = :id", { id })),
@@ -240,9 +262,9 @@ async function struck(seed: number): Promise<Set<string>> {
     try {
       await blow(world, id, row, dice(1_000));
     } catch (error) {
-      // What does not apply: e.g. a session that its plan or its pool holds back has no turn to take.
+      // What does not apply: e.g. a session that its plan or its pool holds back has no turn to take, or its name is another's.
       const isRefused = error instanceof AppError && error.kind === 'refused';
-      if (!isRefused && !String(error).includes('no turn to claim')) throw error;
+      if (!isRefused && !/no turn to claim|sessions.name/.test(String(error))) throw error;
     }
     clock.advance(dice(2_000));
   }
