@@ -31,3 +31,8 @@ function nap(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', wake, { once: true });
   });
 }
+
+/** Resolves when the event loop has gone round once: what everybody who is ready has to say by then, is said. */
+export function nextRound(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

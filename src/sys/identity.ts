@@ -33,9 +33,14 @@ export interface ProcessStat {
   session: number;
   threads: number;
   start_time: string;
-  image: string | null;
+  image: Image | null;
   /** A thread of the kernel's own, which has no environment (until it execs, and is none any more). */
   is_kernel: boolean;
+}
+
+interface Image {
+  places: string;
+  environment_bytes: number;
 }
 
 /** PF_KTHREAD of the flags in field 9. */
@@ -81,9 +86,10 @@ export function parseStat(text: string): ProcessStat | null {
 }
 
 /** Fields 28 and 48 to 51, which are 0 for whom it does not concern, and while an exec is under way. */
-function imageOf(fields: readonly string[]): string | null {
+function imageOf(fields: readonly string[]): Image | null {
   const places = [fields[25], fields[45], fields[46], fields[47], fields[48]];
-  return places.includes(undefined) || places.includes('0') ? null : places.join(' ');
+  if (places.includes(undefined) || places.includes('0')) return null;
+  return { places: places.join(' '), environment_bytes: Number(fields[48]) - Number(fields[47]) };
 }
 
 /** What the kernel says about a pid now, or null when there is no such process (or none we may see). */

@@ -1,19 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Clock } from '../model/clock.ts';
-import { AppError } from '../model/error.ts';
 import { MARKER_VARIABLE } from '../model/marker.ts';
 import { findGroup, killGroup, membersOf, removeGroup } from './cgroup.ts';
-import { errnoOf, systemError } from './errno.ts';
-import {
-  bootId,
-  identityOf,
-  isZombie,
-  type ProcessId,
-  type ProcessStat,
-  processStat,
-  signal,
-  startTime,
-} from './identity.ts';
+import { bootId, identityOf, type ProcessId, type ProcessStat, signal, startTime } from './identity.ts';
+import { liveProcesses, nextProcesses, type SeenProcess } from './process-list.ts';
 
 /**
  * All processes of a turn, and their end.
@@ -85,7 +75,7 @@ export async function killTree(turn: TurnProcesses, options: KillOptions): Promi
   let blank = 0;
   for (let round = 0; ; round++) {
     const now = clock.monotonic();
-    const left = rounds.next(now, now - start >= grace);
+    const left = await rounds.next(now, now - start >= grace);
     if (left.members.length > 0 || left.is_outrun) empty = 0;
     // A process in the middle of an exec shows no environment for a moment and could be one of ours.
     else if (left.blank > 0 && blank < BLANK_LOOKS) blank += 1;
@@ -120,13 +110,15 @@ class Rounds {
     return [...this.#signalled.values()];
   }
 
-  next(now: number, force: boolean): Look {
+  async next(now: number, force: boolean): Promise<Look> {
     const spared = (id: ProcessId) => this.#spareMs > 0 && this.#scan.isLauncher(id);
     // One stroke first: looking for what forks as fast as it can takes long, and it grows meanwhile.
     if (force) for (const id of this.#scan.killGroup(this.#spareMs > 0)) this.#signalled.set(key(id), id);
     // When forcing, a process is killed the moment it is seen: a chain of short-lived forks outruns a second pass.
     // Those known only by their parent are proven by this look, and fall at the next.
-    const look = this.#scan.look(force ? (id) => spared(id) || this.#send(id, 'SIGKILL') : undefined);
+    const look = force
+      ? this.#scan.look((id) => spared(id) || this.#send(id, 'SIGKILL'))
+      : await this.#scan.lookWithOthers();
     const others = look.members.filter((id) => !spared(id));
     if (!force) for (const id of others) this.#ask(id);
     this.#aloneSince = others.length > 0 ? null : (this.#aloneSince ?? now);
@@ -195,30 +187,40 @@ class TreeScan {
     if (this.#group !== null) removeGroup(this.#group);
   }
 
+  /** Together with all who look now: each sees what he would by himself. */
+  async lookWithOthers(): Promise<Look> {
+    return this.#judge(await nextProcesses(this.#lists));
+  }
+
   /** `onDirect` is called at once for each member found by marker, by session or proven before. */
   look(onDirect?: (id: ProcessId) => void): Look {
+    return this.#judge(liveProcesses(this.#lists), onDirect);
+  }
+
+  /** Of a control group the kernel says whether somebody was missed. */
+  get #lists(): number {
+    return this.#group === null ? MAX_LISTS : 1;
+  }
+
+  #judge(processes: Iterable<SeenProcess>, onDirect?: (id: ProcessId) => void): Look {
     const boot_id = bootId();
     const children = new Map<number, ProcessStat[]>();
     const seen = new Map<number, ProcessStat>();
     const members = new Map<string, ProcessStat>();
     const unproven: ProcessStat[] = [];
-    const unmarked = new Map<number, string>();
     let blank = 0;
-    // Of a control group the kernel says whether somebody was missed.
-    for (const pid of livePids(this.#group === null ? MAX_LISTS : 1)) {
-      const stat = processStat(pid);
-      if (stat === null || isZombie(stat)) continue;
+    for (const { stat, marked: environment } of processes) {
+      const { pid } = stat;
       append(children, stat.parent, stat);
       seen.set(pid, stat);
       const inSession = this.#inSession(stat);
-      const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#marker(stat, unmarked);
+      const marked = inSession === 'yes' || this.#proven.has(key(stat)) ? 'yes' : this.#isMarked(environment);
       if (marked === 'blank' && this.#isYounger(stat)) blank += 1;
       if (marked === 'yes') {
         members.set(key(stat), stat);
         onDirect?.({ pid, start_time: stat.start_time, boot_id });
       } else if (inSession === 'maybe') unproven.push(stat);
     }
-    if (this.#marked !== null) known_unmarked = unmarked;
     // Read after the start times above: a pid that was given to somebody else in between carries another one.
     const group = this.#group === null ? [] : membersOf(this.#group);
     for (const stat of group.flatMap((pid) => seen.get(pid) ?? [])) members.set(key(stat), stat);
@@ -254,38 +256,10 @@ class TreeScan {
     return this.#launcher === null || Number(stat.start_time) >= Number(this.#launcher.start_time);
   }
 
-  /** `unmarked` takes up who has no turn's marker at all, for the looks to come. */
-  #marker(stat: ProcessStat, unmarked: Map<number, string>): 'yes' | 'no' | 'blank' {
-    if (this.#marked === null || stat.is_kernel) return 'no';
-    const { pid } = stat;
-    const image = imageKey(stat);
-    if (image !== null && known_unmarked.get(pid) === image) {
-      unmarked.set(pid, image);
-      return 'no';
-    }
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, 'latin1');
-      if (environment === '') return 'blank';
-      if (image !== null && !`\0${environment}`.includes(ANY_MARKER)) unmarked.set(pid, image);
-      return `\0${environment}\0`.includes(this.#marked) ? 'yes' : 'no';
-    } catch (error) {
-      if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errnoOf(error))) return 'no';
-      throw systemError(error, `read the environment of process ${pid}`);
-    }
+  #isMarked(marked: SeenProcess['marked']): 'yes' | 'no' | 'blank' {
+    if (this.#marked === null || marked === null) return 'no';
+    return marked === 'blank' ? 'blank' : marked.includes(this.#marked) ? 'yes' : 'no';
   }
-}
-
-const ANY_MARKER = `\0${MARKER_VARIABLE}=`;
-
-/**
- * Processes of which the last look found that their environment names no turn at all: most of a machine's, and reading it is
- * most of the price of a look. Which one it is, is said by pid, start time and image: it gets another environment by exec
- * alone, and what a stat says of an image that is just being replaced holds for the old one.
- */
-let known_unmarked: ReadonlyMap<number, string> = new Map();
-
-function imageKey({ start_time, image }: ProcessStat): string | null {
-  return image === null ? null : `${start_time} ${image}`;
 }
 
 /** Adds children of members, and theirs. */
@@ -308,35 +282,6 @@ function append(map: Map<number, ProcessStat[]>, at: number, stat: ProcessStat):
 
 /** More lists than this in one look are not taken, however fast new processes come. */
 const MAX_LISTS = 40;
-
-/**
- * Every pid, and then those that appeared meanwhile, until a list brings nothing new: a chain of processes that each
- * live shorter than a look would otherwise be gone from every list before it is read.
- */
-function* livePids(max_lists: number): Generator<number> {
-  const seen = new Set<number>();
-  for (let list = 0; list < max_lists; list += 1) {
-    const fresh = processIds().filter((pid) => !seen.has(pid));
-    if (fresh.length === 0) return;
-    for (const pid of fresh) {
-      seen.add(pid);
-      yield pid;
-    }
-  }
-}
-
-/** Every pid but 1 (init belongs to nobody) and our own (we never signal ourselves). */
-function processIds(): number[] {
-  try {
-    const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
-    if (pids.includes(process.pid)) return pids.filter((pid) => pid > 1 && pid !== process.pid);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw systemError(error, 'list /proc');
-  }
-  throw new AppError('unavailable', 'proc_missing', 'cannot list processes: /proc is not mounted', {
-    hint: 'drover needs /proc (Linux, WSL) to find the processes of a turn.',
-  });
-}
 
 /** Time since boot in ms, by the clock of process start times and of `TurnExit.uptime_ms`; steps of 10 ms. */
 export function uptimeMs(): number {

@@ -75,7 +75,7 @@ test('identity: a command name with brackets and blanks does not confuse the sta
     session: 9,
     threads: 3,
     start_time: '4711',
-    image: '28 48 49 50 51',
+    image: { places: '28 48 49 50 51', environment_bytes: 1 },
     is_kernel: false,
   });
   expect(parseStat(`12 (x) ${fields.slice(0, -2).join(' ')} 0 0\n`)?.image).toBeNull();

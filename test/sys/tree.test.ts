@@ -2,8 +2,17 @@ import { afterEach, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '../../src/sys/clock.ts';
-import { identityOf, isGone, ownIdentity, type ProcessId, processStat, signal } from '../../src/sys/identity.ts';
+import {
+  identityOf,
+  isGone,
+  ownIdentity,
+  type ProcessId,
+  parseStat,
+  processStat,
+  signal,
+} from '../../src/sys/identity.ts';
 import { launchTurn } from '../../src/sys/launch.ts';
+import { nextProcesses } from '../../src/sys/process-list.ts';
 import { type KillOptions, killTree, type TurnProcesses, treeOf } from '../../src/sys/tree.ts';
 import { readExit, turnFiles, turnProcesses } from '../../src/sys/turn-files.ts';
 import { NO_GROUPS, withoutGroup } from '../support/group.ts';
@@ -199,6 +208,44 @@ test('tree: who had no marker when it was looked at, and gets one by exec, is fo
   child.stdin.flush();
   await until('the exec', () => readFileSync(`/proc/${child.pid}/comm`, 'utf8') === 'sleep\n');
   expect(treeOf({ marker, launcher: null })).toEqual([id]);
+});
+
+test('tree: nor does it hide where every image lies at the same place', async () => {
+  const marker = 'märker-fixed';
+  // Both images have the same arguments, and environments of the same size.
+  const body =
+    'if [ -z "$DROVER_TURN_MARKER" ]; then read -r line; exec /usr/bin/env -i "DROVER_TURN_MARKER=$XROVER_TURN_MARKER" /bin/sh -c "$1" sh "$1"; fi; read -r line; :';
+  const child = Bun.spawn(['setarch', '-R', '/bin/sh', '-c', body, 'sh', body], {
+    ...{ detached: true, env: { XROVER_TURN_MARKER: marker }, stdin: 'pipe' },
+  });
+  const id = identityOf(child.pid);
+  if (id === null) throw new Error('the shell died');
+  running.push({ marker: null, launcher: id });
+  const environ = () => readFileSync(`/proc/${child.pid}/environ`, 'utf8');
+  const image = () => parseStat(readFileSync(`/proc/${child.pid}/stat`, 'latin1'))?.image;
+  await until('its shell', () => readFileSync(`/proc/${child.pid}/comm`, 'utf8') === 'sh\n' && environ() !== '');
+  const before = image();
+  for (let looks = 0; looks < 3; looks += 1) expect(treeOf({ marker, launcher: null })).toEqual([]);
+  child.stdin.write('go\n');
+  child.stdin.flush();
+  await until('the exec', () => environ() === `DROVER_TURN_MARKER=${marker}\0`);
+  await until('its image', () => image() != null);
+  expect(image()).toEqual(before as NonNullable<typeof before>);
+  expect(treeOf({ marker, launcher: null })).toEqual([id]);
+});
+
+test('tree: who looks at the same moment shares the list, and it is made after the last of them has asked', async () => {
+  const [one, other] = [nextProcesses(1), nextProcesses(1)];
+  expect(other).toBe(one);
+  const late = await bystander('sleep', '60');
+  await one;
+  const next = nextProcesses(1);
+  expect(next).not.toBe(one);
+  expect((await next).some(({ stat }) => stat.pid === late.id.pid)).toBe(true);
+  const asked = nextProcesses(1);
+  const child = Bun.spawn(['sleep', '60'], { env: {} });
+  running.push({ marker: null, launcher: identityOf(child.pid) });
+  expect((await asked).some(({ stat }) => stat.pid === child.pid)).toBe(true);
 });
 
 test('tree: somebody else’s processes are not touched (I23)', async () => {
