@@ -2,6 +2,7 @@ import type { Database, SQLQueryBindings, Statement } from 'bun:sqlite';
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import type { Gate } from '../model/gate.ts';
+import { Together } from './together.ts';
 
 export type Params = Record<string, SQLQueryBindings>;
 
@@ -66,6 +67,26 @@ export class Tx {
     return statement;
   }
 
+  /** False: SQLite has given up the whole transaction, as it may on a full disk. */
+  get isOpen(): boolean {
+    return this.#db.inTransaction;
+  }
+
+  /** A part of the transaction: what it throws takes back the part alone, while there is a transaction still. */
+  part<T>(work: () => T): T {
+    this.#db.run('SAVEPOINT part');
+    try {
+      const value = work();
+      if (!this.isOpen) throw new Error('the transaction is gone');
+      return value;
+    } catch (error) {
+      if (this.isOpen) this.#db.run('ROLLBACK TO part');
+      throw error;
+    } finally {
+      if (this.isOpen) this.#db.run('RELEASE part');
+    }
+  }
+
   finalize(): void {
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
@@ -82,6 +103,8 @@ export interface StoreOptions {
   wait_ms?: number;
   /** `full` for everything that is acknowledged to anybody, `normal` for ingest (ARCHITECTURE §2 Durability). */
   durability?: 'full' | 'normal';
+  /** Writes that are asked for before this resolves are committed together; without it each is by itself. */
+  gather?: () => Promise<void>;
 }
 
 /** One connection. Every write is one immediate transaction behind the gate; nothing awaits inside it. */
@@ -89,19 +112,27 @@ export class Store {
   readonly #db: Database;
   readonly #tx: Tx;
   readonly #options: StoreOptions;
+  readonly #together: Together<Tx> | null;
   #wroteAt = Number.NEGATIVE_INFINITY;
 
   constructor(db: Database, options: StoreOptions) {
     this.#db = db;
     this.#tx = new Tx(db);
     this.#options = options;
+    const alone = <T>(work: (tx: Tx) => T) => this.#alone(work);
+    this.#together = options.gather === undefined ? null : new Together(alone, options.gather, storeError);
   }
 
   /**
-   * Runs `work` in one immediate transaction; what it throws rolls everything back.
+   * Runs `work` in one immediate transaction; what it throws rolls everything back that it has done. It may be run more
+   * than once, and is on disk when this resolves.
    * Throws `store_busy` (75), `disk_full`, `store_readonly`, `store_corrupt` (69).
    */
-  async write<T>(work: (tx: Tx) => T): Promise<T> {
+  write<T>(work: (tx: Tx) => T): Promise<T> {
+    return this.#together === null ? this.#alone(work) : this.#together.write(work);
+  }
+
+  #alone<T>(work: (tx: Tx) => T): Promise<T> {
     return this.#behindGate(() => this.#immediate(work));
   }
 

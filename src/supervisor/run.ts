@@ -7,6 +7,7 @@ import { makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { releaseLease, takeLease } from '../store/turn.ts';
 import { probeCgroup, removeEmptyGroups } from '../sys/cgroup.ts';
+import { nextRound } from '../sys/clock.ts';
 import { fileExists, fileNumber } from '../sys/directory.ts';
 import { openWriteGate } from '../sys/gate.ts';
 import { ownIdentity } from '../sys/identity.ts';
@@ -64,7 +65,7 @@ async function serve(options: SupervisorOptions, is_owner: () => boolean): Promi
   const { home, clock, env, log } = options;
   const gate = openWriteGate(homePaths.gate(home));
   const open = (durability: 'full' | 'normal') =>
-    openStore({ path: homePaths.database(home), durability, clock, gate, busy_timeout_ms: BUSY_MS });
+    openStore({ path: homePaths.database(home), durability, clock, gate, busy_timeout_ms: BUSY_MS, gather: nextRound });
   const store = await open('full');
   const ingest_store = await open('normal');
   const self = ownIdentity();

@@ -243,7 +243,7 @@ test('tree: who looks at the same moment shares the list, and it is made after t
   expect(next).not.toBe(one);
   expect((await next).some(({ stat }) => stat.pid === late.id.pid)).toBe(true);
   const asked = nextProcesses(1);
-  const child = Bun.spawn(['sleep', '60'], { env: {} });
+  const child = Bun.spawn(['sleep', '60'], { detached: true, env: { PATH } });
   running.push({ marker: null, launcher: identityOf(child.pid) });
   expect((await asked).some(({ stat }) => stat.pid === child.pid)).toBe(true);
 });
