@@ -3,7 +3,7 @@ import type { PlanLogRow, PlanRow } from '../model/plan.ts';
 import { waitsForPerson } from '../model/plan-stand.ts';
 import type { PlanView } from '../model/plan-view.ts';
 import { liveSessions, planLogAfter } from '../store/plan-list.ts';
-import { planView } from '../store/plan-view.ts';
+import { newSight, planView } from '../store/plan-view.ts';
 import type { Store } from '../store/store.ts';
 import { systemClock } from '../sys/clock.ts';
 import { onSignal } from '../sys/signals.ts';
@@ -61,6 +61,7 @@ class Follow {
   /** Why it could not be written to. */
   #unwritten: AppError | null = null;
   #seen = 0;
+  readonly #sight = newSight();
   #nextGuard = systemClock.monotonic() + GUARD_MS;
   /** Since when nothing has moved, and what it was. */
   #still: { since: number; what: string } | null = null;
@@ -107,7 +108,7 @@ class Follow {
   /** The lines first: the view is never older than they are. */
   async #look(): Promise<Look> {
     const news = await this.#news();
-    const view = await planView(this.#store, this.#plan.id);
+    const view = await planView(this.#store, this.#plan.id, this.#sight);
     if (view === null)
       throw new AppError('not_found', 'plan_not_found', `Plan not found: ${this.#plan.id}`, {
         hint: 'It was there a moment ago.',

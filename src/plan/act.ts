@@ -7,13 +7,39 @@ import { reopenStep } from '../store/plan-reopen.ts';
 import { fanOutStep, moveStep, retryStep } from '../store/plan-step.ts';
 import { handedOnBy, takeOutputs } from './hand-on.ts';
 import { failStep, keyOf, noted, rowOf, type Scene, specOf } from './scene.ts';
-import { startSession } from './start.ts';
+import { prepareStart } from './start.ts';
+
+/**
+ * Carries out decisions that do not depend on one another, so that their writes are asked for at the same moment, in their
+ * order. Of each, whether it landed; `error`: what it threw.
+ */
+export async function carryOutTogether(
+  scene: Scene,
+  decisions: readonly Decision[],
+): Promise<({ landed: boolean } | { error: unknown })[]> {
+  const ends: Promise<{ landed: boolean } | { error: unknown }>[] = [];
+  try {
+    for (const decision of decisions) {
+      // Sessions that are older go first: none is made ready before the one before it.
+      const act = decision.do === 'start' ? await prepareStart(scene, decision) : () => carryOut(scene, decision);
+      ends.push(
+        act().then(
+          (landed) => ({ landed }),
+          (error: unknown) => ({ error }),
+        ),
+      );
+    }
+  } finally {
+    await Promise.all(ends);
+  }
+  return Promise.all(ends);
+}
 
 /**
  * One guarded write. True when it landed as it was decided; else somebody was first, or the step went another way, and
  * whatever was decided after it has to be decided again.
  */
-export async function carryOut(scene: Scene, decision: Decision): Promise<boolean> {
+async function carryOut(scene: Scene, decision: Decision): Promise<boolean> {
   const { deps, plan, now } = scene;
   const { store } = deps;
   switch (decision.do) {
@@ -33,7 +59,7 @@ export async function carryOut(scene: Scene, decision: Decision): Promise<boolea
       return holdSession(store, { session_id: decision.session_id, reason, until: decision.until, now });
     }
     case 'start':
-      return startSession(scene, decision);
+      return (await prepareStart(scene, decision))();
     case 'fan_out':
       return fanOut(scene, decision.step_id);
     default:

@@ -5,7 +5,7 @@ import { factsOf, type PlanView, type WorktreeSettings } from '../model/plan-vie
 import type { Deps } from '../session/deps.ts';
 import { planView } from '../store/plan-view.ts';
 import { quotaLeft } from '../store/quota.ts';
-import { carryOut } from './act.ts';
+import { carryOutTogether } from './act.ts';
 import { type Effect, effectsOf, withoutUncounted } from './effects.ts';
 import { newMemory, noteHeld, type PlanMemory, type Scene, sceneOf } from './scene.ts';
 
@@ -13,6 +13,9 @@ import { newMemory, noteHeld, type PlanMemory, type Scene, sceneOf } from './sce
 const MAX_LOOKS = 8;
 /** Sessions started within one call: each asks git, and whoever calls has others to look after. */
 const MAX_STARTS = 16;
+
+/** Decisions that are carried out at the same time. */
+const MAX_BATCH = 8;
 
 interface Advanced {
   /** When time alone changes something; null: only an event does. */
@@ -87,14 +90,42 @@ function leavesSomething(decision: Decision): boolean {
 /** True when nothing is left to decide before something happens. What landed is added to `made`. */
 async function carryOutAll(scene: Scene, decisions: readonly Decision[], made: Decision[]): Promise<boolean> {
   let isThrough = true;
-  for (const decision of decisions) {
-    if (decision.do === 'start' && hasStartedEnough(made)) return false;
-    if (!(await carryOut(scene, decision))) return false;
-    made.push(decision);
-    if (['fan_out', 'stop', 'reopen'].includes(decision.do)) isThrough = false;
-    if (decision.do === 'finish' && isListOf(scene, decision.step_id)) isThrough = false;
+  for (let i = 0; i < decisions.length; ) {
+    if (decisions[i]?.do === 'start' && hasStartedEnough(made)) return false;
+    const batch = batchAt(scene, decisions, i);
+    i += batch.length;
+    const ends = await carryOutTogether(scene, batch);
+    made.push(...batch.filter((_, n) => hasLanded(ends[n])));
+    for (const end of ends) if ('error' in end) throw end.error;
+    if (!ends.every(hasLanded)) return false;
+    if (batch.some((decision) => needsAnotherLook(scene, decision))) isThrough = false;
   }
   return isThrough;
+}
+
+const hasLanded = (end: { landed: boolean } | { error: unknown } | undefined) =>
+  end !== undefined && 'landed' in end && end.landed;
+
+/**
+ * The next decisions that do not depend on one another, so that their writes share a commit: starts, and ends of single
+ * steps that were done. Where a failure stops the plan, whoever comes after it waits for it.
+ */
+function batchAt({ plan, rows }: Scene, decisions: readonly Decision[], from: number): Decision[] {
+  const first = decisions[from];
+  if (first === undefined) return [];
+  const { on_failure, stop_when } = JSON.parse(plan.settings_json) as PlanSettings;
+  if (on_failure === 'stop' || stop_when.failed_steps !== null) return [first];
+  const isSingle = (decision: Decision) =>
+    decision.do === 'start' || (decision.do === 'finish' && rows.get(decision.step_id)?.kind === 'task');
+  let to = from + 1;
+  while (isSingle(first) && to < from + MAX_BATCH && decisions[to]?.do === first.do && isSingle(decisions[to] ?? first))
+    to += 1;
+  return decisions.slice(from, to);
+}
+
+function needsAnotherLook(scene: Scene, decision: Decision): boolean {
+  if (['fan_out', 'stop', 'reopen'].includes(decision.do)) return true;
+  return decision.do === 'finish' && isListOf(scene, decision.step_id);
 }
 
 /** What comes of a list shows only when the answer is read again. */

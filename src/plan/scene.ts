@@ -17,7 +17,7 @@ export interface PlanMemory {
   /** Sessions whose changes could not be counted. */
   uncounted: Set<string>;
   /** Where its sessions are started, and when that was looked at (monotonic). */
-  place: { at: number; place: Place } | null;
+  place: { at: number; place: Promise<Place> } | null;
   /** Pools that held a step back when somebody looked last, as one text; null: nobody has looked. */
   held: string | null;
 }

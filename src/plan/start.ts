@@ -13,26 +13,42 @@ import { failStep, keyOf, refusalOf, rowOf, type Scene, specOf } from './scene.t
 const PLACE_MS = 1_000;
 
 /**
- * Starts one session of a step, its holes filled from what other steps have handed on. What cannot be slung fails the
- * step, with the refusal as its reason. False: it was not started, so what was decided with it in mind is void.
+ * Makes ready the start of one session of a step, its holes filled from what other steps have handed on; what it returns
+ * starts it. What cannot be slung fails the step, with the refusal as its reason. False: it was not started, so what was
+ * decided with it in mind is void.
  */
-export async function startSession(scene: Scene, decision: Decision & { do: 'start' }): Promise<boolean> {
+export async function prepareStart(
+  scene: Scene,
+  decision: Decision & { do: 'start' },
+): Promise<() => Promise<boolean>> {
   const row = rowOf(scene, decision.step_id);
   const spec = specOf(scene, row);
   const { task, missing } = taskOf(spec, await handedOnTo(scene, row, spec));
-  if (missing.length > 0) return failStep(scene, row, 'sling', `nothing to fill ${missing.join(', ')} with`);
+  if (missing.length > 0) return () => failStep(scene, row, 'sling', `nothing to fill ${missing.join(', ')} with`);
   try {
     const sling = await slingFor(scene, row, spec, task);
-    const started = { ...keyOf(row, scene), round: decision.round, slot: decision.slot, sling };
+    return () => start(scene, row, decision, sling);
+  } catch (error) {
+    return () => failFor(scene, row, error);
+  }
+}
+
+async function start(scene: Scene, row: StepRow, { round, slot }: Decision & { do: 'start' }, sling: Sling) {
+  try {
+    const started = { ...keyOf(row, scene), round, slot, sling };
     const session = await startStep(scene.deps.store, { ...started, actor: 'supervisor' });
     if (session === null) return false;
   } catch (error) {
-    const reason = finalReason(error);
-    if (reason === null) throw error;
-    return failStep(scene, row, 'sling', reason);
+    return failFor(scene, row, error);
   }
   scene.rows.set(row.step_id, { ...row, state: 'running', started_at: row.started_at ?? scene.now });
   return true;
+}
+
+async function failFor(scene: Scene, row: StepRow, error: unknown): Promise<false> {
+  const reason = finalReason(error);
+  if (reason === null) throw error;
+  return failStep(scene, row, 'sling', reason);
 }
 
 /** Why it can never be started; null: it may be later. A bug in one step is that step's failure, and nobody else's. */
@@ -56,11 +72,15 @@ async function slingFor(scene: Scene, row: StepRow, spec: ExpandedStep, task: st
 }
 
 /** To ask git once for each of many starts a second would be the most of their price. */
-async function placeNow({ deps, plan, memory }: Scene): Promise<Place> {
+function placeNow({ deps, plan, memory }: Scene): Promise<Place> {
   const at = deps.clock.monotonic();
   if (memory.place !== null && at - memory.place.at < PLACE_MS) return memory.place.place;
-  memory.place = { at, place: await placeOf(plan.working_dir) };
-  return memory.place.place;
+  const asked = { at, place: placeOf(plan.working_dir) };
+  memory.place = asked;
+  asked.place.catch(() => {
+    if (memory.place === asked) memory.place = null;
+  });
+  return asked.place;
 }
 
 /** A step may have a name that addresses somebody else. */

@@ -17,10 +17,17 @@ interface Found {
   batch: IngestInput;
 }
 
+interface Asked {
+  final: boolean;
+  calls: { turns: readonly RunningTurn[]; resolve: () => void; reject: (error: unknown) => void }[];
+}
+
 /** The way of the streams into the store. */
 export class Intake {
   readonly #store: Store;
   readonly #clock: Clock;
+  /** Calls that are not served yet. */
+  readonly #asked: Asked[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store, clock: Clock) {
@@ -34,10 +41,44 @@ export class Intake {
    * `final`: see `RunningTurn.read`. Throws what `ingest` throws; what was not written is read again the next time.
    */
   take(turns: readonly RunningTurn[], final: boolean): Promise<void> {
-    const work = this.#last.then(() => this.#takeAll(turns, final));
-    // Whoever asked is told of a failure; the next one in the queue starts anew.
-    this.#last = Promise.allSettled([work]);
-    return work;
+    // Only the newest: the last words of a turn come after those before them.
+    const newest = this.#asked.at(-1);
+    const asked = newest?.final === final ? newest : this.#ask(final);
+    const mine = Promise.withResolvers<void>();
+    asked.calls.push({ turns, ...mine });
+    return mine.promise;
+  }
+
+  /** Everything that an ended turn has said. The pauses let others have their turn while a long rest is read. */
+  async takeRest(turn: RunningTurn): Promise<void> {
+    await this.take([turn], true);
+    for (; turn.dirty; await this.take([turn], true)) await this.#clock.sleep(1);
+  }
+
+  /** Calls that come while others are served are served together. */
+  #ask(final: boolean): Asked {
+    const asked: Asked = { final, calls: [] };
+    this.#asked.push(asked);
+    this.#last = this.#last.then(() => {
+      this.#asked.splice(this.#asked.indexOf(asked), 1);
+      return this.#serve(asked);
+    });
+    return asked;
+  }
+
+  /** Whoever asked is told of a failure; the next one in the queue starts anew. */
+  async #serve({ calls, final }: Asked): Promise<void> {
+    const turns = new Set(calls.flatMap((call) => call.turns));
+    try {
+      await this.#takeAll([...turns], final);
+      for (const { resolve } of calls) resolve();
+    } catch (error) {
+      const [only, more] = calls;
+      if (more === undefined) return only?.reject(error);
+      // The trouble of one is not that of the others.
+      for (const turn of turns) turn.rewind();
+      for (const { turns, resolve, reject } of calls) await this.#takeAll(turns, final).then(resolve, reject);
+    }
   }
 
   async #takeAll(turns: readonly RunningTurn[], final: boolean): Promise<void> {

@@ -359,8 +359,7 @@ export class SupervisorLoop {
     this.#tasks.begin(turn.key, async () => {
       const config = await this.#deps.config_for(turn.session.repo_root);
       const tree = await endTree(this.#deps, turn.row, config.turn.sigkill_delay_ms);
-      // The pause lets others have their turn while a long rest is read.
-      for (turn.dirty = true; turn.dirty; await this.#deps.clock.sleep(1)) await this.#intake.take([turn], true);
+      await this.#intake.takeRest(turn);
       await this.#guards.budgets.spent([turn.session]);
       await afterRun(this.#deps, turn.session, this.#options.log);
       await this.#gates.settle(turn, tree);

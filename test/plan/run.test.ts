@@ -302,7 +302,7 @@ test('many are started in turns, so that whoever looks has time for others', asy
   expect(await sessionsOf(world, plan)).toHaveLength(20);
 });
 
-/** The same store, until the n-th write: that one lands, and its caller dies. */
+/** The same store, until the n-th write: that one lands, and its caller dies. What it asks for later is nobody's word. */
 function dying(store: Store, after: number): Store {
   let left = after;
   return new Proxy(store, {
@@ -311,9 +311,10 @@ function dying(store: Store, after: number): Store {
       if (typeof value !== 'function') return value;
       if (key !== 'write') return value.bind(target);
       return async (work: Parameters<Store['write']>[0]) => {
-        const result = await target.write(work);
         left -= 1;
-        if (left <= 0) throw new AppError('interrupted', 'killed', 'killed');
+        const isLast = left <= 0;
+        const result = left < 0 ? null : await target.write(work);
+        if (isLast) throw new AppError('interrupted', 'killed', 'killed');
         return result;
       };
     },

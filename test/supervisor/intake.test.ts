@@ -128,3 +128,32 @@ test('tokens cost what the table says of the model that the harness names, else 
   expect(await costOf('three', 'unheard-of', { ...prices, models: ['unknown'] })).toEqual([null, 0]);
   expect(await costOf('four', 'named', null)).toEqual([null, 0]);
 });
+
+test('turns that end at the same moment are written together, and the trouble of one is not that of the others', async () => {
+  const world = await testStore();
+  let writes = 0;
+  const store = new Proxy(world.store, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key);
+      if (key === 'write') writes += 1;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const turns = [];
+  for (const name of ['one', 'two', 'three'])
+    turns.push(await running(world, name, rehearsal, [text(1), text(2)], { working_dir: tempDir() }));
+  const intake = new Intake(store, world.clock);
+  await Promise.all(turns.map((turn) => intake.takeRest(turn)));
+  expect([writes, ...turns.map(({ row }) => row.lines)]).toEqual([1, 2, 2, 2]);
+  const [good, bad] = [
+    await running(world, 'good', rehearsal, [text(1)]),
+    await running(world, 'bad', rehearsal, [text(1)]),
+  ];
+  bad.read = () => {
+    throw new AppError('unavailable', 'too_many_open_files', 'cannot read stdout.jsonl');
+  };
+  const ends = await Promise.allSettled([good, bad].map((turn) => intake.takeRest(turn)));
+  expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  expect([good.row.lines, good.dirty, bad.row.lines, bad.dirty]).toEqual([1, false, 0, true]);
+  for (const turn of [...turns, good, bad]) turn.close();
+});
