@@ -302,6 +302,16 @@ test('many are started in turns, so that whoever looks has time for others', asy
   expect(await sessionsOf(world, plan)).toHaveLength(20);
 });
 
+test('where a failure stops a plan, a step that cannot be slung keeps those after it from starting in the same look', async () => {
+  const steps = 'steps:\n  - {id: a, task: t, role: nobody}\n  - {id: b, task: t}\n';
+  const stopping = await made(`name: n\non_failure: stop\n${steps}`);
+  await look(stopping.world, stopping.plan);
+  expect(await statesOf(stopping.world, stopping.plan)).toEqual({ a: 'failed', b: 'skipped' });
+  const going = await made(`name: n\n${steps}`);
+  await look(going.world, going.plan);
+  expect(await statesOf(going.world, going.plan)).toEqual({ a: 'failed', b: 'running' });
+});
+
 /** The same store, until the n-th write: that one lands, and its caller dies. What it asks for later is nobody's word. */
 function dying(store: Store, after: number): Store {
   let left = after;
