@@ -8,6 +8,7 @@ import type { TurnRow } from '../../src/model/turn.ts';
 import { holdSession, pauseSession, stopSession } from '../../src/store/control.ts';
 import { claimMerges, dropClaims, openMerges, settleFailed, settleMerged } from '../../src/store/merge.ts';
 import { getPlan, movePlan, setPlanWindow } from '../../src/store/plan.ts';
+import { takeUpStepIn } from '../../src/store/plan-reopen.ts';
 import { cancelPlan, noteDiff, reopenMerges } from '../../src/store/plan-step.ts';
 import { newSight, planView } from '../../src/store/plan-view.ts';
 import { setPool } from '../../src/store/pool.ts';
@@ -185,7 +186,8 @@ const BLOWS: Blow[] = [
   ({ store, clock }, _, { id, state }) =>
     store.write((tx) => {
       const event = state === 'parked' ? 'release' : 'resume';
-      transition(tx, { session_id: id, event, actor: 'cli', now: clock.now() });
+      const moved = transition(tx, { session_id: id, event, actor: 'cli', now: clock.now() });
+      if (moved.ok) takeUpStepIn(tx, { session: moved.row, by_person: true, now: clock.now() });
     }),
   ({ store, clock }, _, __, dice) =>
     setPool(store, 'p', { type: 'block', opens_at: dice % 2 ? null : clock.now() + 9_000, text: 'full' }, clock.now()),
