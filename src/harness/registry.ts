@@ -72,6 +72,12 @@ export function resolveHarnessId(requested: string, present: ReadonlySet<string>
   return id === '' || id === 'auto' ? detectHarness(present, runners) : id;
 }
 
+/** Whether a word asks for one of the agent CLIs, or leaves it to the repository's markers: neither a script nor a program of the config. */
+export function isAgentCli(word: string): boolean {
+  const id = canonicalHarness(word);
+  return id === '' || id === 'auto' || (BUILT_IN.has(id) && id !== rehearsal.id);
+}
+
 /** Ids that can be started: built-in first, then the config's own. */
 export function knownHarnesses(runners: HarnessRunners): string[] {
   return [...new Set([...BUILT_IN.keys(), ...byCanonicalId(runners).keys()])];

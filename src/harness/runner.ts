@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { AppError } from '../model/error.ts';
 import type { Harness, HarnessBits, HarnessCommand, ProjectionSupport, TurnSpec } from '../model/harness.ts';
 import type { HarnessRunner, Profile } from '../model/profile.ts';
@@ -58,7 +59,7 @@ export function runnerHarness(id: string, runner: HarnessRunner, base: Harness |
     env_allow: runner.env_allow,
     project_markers: runner.project_markers,
     projection,
-    unsafe_paths: base?.unsafe_paths ?? [],
+    unsafe_paths: unsafePaths(program, base),
     task_text: (task, profile) => projectTask(task, profile, projection),
     command: (turn) => command(program, runner, turn),
     parse: output.parse,
@@ -84,6 +85,7 @@ function withProgram(base: Harness, program: string, runner: HarnessRunner): Har
   return {
     ...base,
     program,
+    unsafe_paths: unsafePaths(program, base),
     env_allow: [...base.env_allow, ...runner.env_allow],
     project_markers: [...base.project_markers, ...runner.project_markers],
     command: (turn) => {
@@ -91,6 +93,12 @@ function withProgram(base: Harness, program: string, runner: HarnessRunner): Har
       return { ...built, program, env: { ...built.env, ...runnerEnv(runner) } };
     },
   };
+}
+
+/** Our own scripted program reads what it reads by whatever name it is configured. */
+function unsafePaths(program: string, base: Harness | null): string[] {
+  const own = basename(program) === rehearsal.program ? rehearsal.unsafe_paths : [];
+  return [...new Set([...(base?.unsafe_paths ?? []), ...own])];
 }
 
 /** CX-33: inline wins over the flag, and without a setting the prompt is inline only when there is no flag. */

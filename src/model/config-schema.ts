@@ -3,6 +3,7 @@ import { type Config, DEFAULT_CONFIG, HOOK_NAMES } from './config.ts';
 import { NAME } from './id.ts';
 import { CONFLICT_STRATEGIES } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
+import { choiceOf } from './repository-choice.ts';
 
 /** A problem in a config file, by key path; the caller adds file and line. */
 export interface ConfigIssue {
@@ -285,7 +286,7 @@ function strangers(value: Record<string, unknown>, known: object, path: string[]
 /**
  * Defaults, then the user's file, then the project's; profiles with inheritance resolved (E-022). A repository may lower
  * limits and not raise them, a profile of the user's own is not replaced by one of the same name, and programs that it
- * names (hooks, gates) count only when the user trusts it; `untrusted_keys` names them otherwise.
+ * names (hooks, gates) count only when the user trusts it; `untrusted_keys` names them otherwise, `repository_choice` the rest.
  * Throws `Error` on an inheritance cycle, or when the project would get loose permissions by way of a user's profile.
  */
 export function mergeConfig(
@@ -326,6 +327,8 @@ export function mergeConfig(
   for (const key of LIMITS) merged[key] = Math.min(user?.[key] ?? DEFAULT_CONFIG[key], merged[key]);
   merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
   checkProjectProfiles(merged, user, project);
+  if (!isTrusted && project !== null && repo_root !== null)
+    merged.repository_choice = choiceOf(repo_root, user, project);
   return merged;
 }
 
@@ -359,8 +362,7 @@ const LIMITS = ['max_live_sessions', 'max_worktrees', 'max_depth', 'max_children
 
 function checkProjectProfiles(merged: Config, user: ConfigFile | null, project: ConfigFile | null): void {
   const own = Object.keys(project?.profiles ?? {}).filter((key) => user?.profiles?.[key] === undefined);
-  const chosen = project?.default_profile === undefined ? own : [...own, project.default_profile];
-  for (const key of chosen) {
+  for (const key of [...own, project?.default_profile ?? '', project?.computer_use?.profile ?? '']) {
     const mode = merged.profiles[key]?.permission_mode;
     if (mode && LOOSE.test(mode))
       throw new Error(`a repository may not choose the permission mode ${mode} (profile ${key})`);

@@ -1,5 +1,6 @@
 import type { ConflictStrategy } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
+import type { RepositoryChoice } from './repository-choice.ts';
 import type { Price } from './usage.ts';
 
 /** After create: fatal. Before run: fatal to the turn. After run, before remove: logged. */
@@ -117,6 +118,8 @@ export interface Config {
   trusted_repositories: string[];
   /** Keys by which a repository that is not trusted names programs to run; what needs them is refused. */
   untrusted_keys?: readonly string[];
+  /** What such a repository chose, within bounds; absent: no file of its own, or it is trusted. */
+  repository_choice?: RepositoryChoice;
 }
 
 export const DEFAULT_CONFIG: Config = {

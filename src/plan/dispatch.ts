@@ -6,6 +6,7 @@ import { OPERATOR, type Priority } from '../model/mail.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Caller } from '../session/identity.ts';
+import { refuseComputerUse } from '../session/repository-choice.ts';
 import { isSameHarness } from '../session/same-harness.ts';
 import { placeOf, prepareSling, type SlingRequest } from '../session/sling.ts';
 import { type AssignInput, assignDispatch, previewAssignment } from '../store/assign.ts';
@@ -79,7 +80,9 @@ export async function addComputerUse(
   if (url?.trim() && (/\s/.test(url.trim()) || !URL.canParse(url.trim())))
     throw new AppError('usage', 'url_invalid', `Not a URL: ${JSON.stringify(url)}`, { preserved });
   const place = await placeOf(request.target?.working_dir ?? request.cwd);
-  const { computer_use } = await deps.config_for(place.main_root);
+  const config = await deps.config_for(place.main_root);
+  refuseComputerUse(config, request);
+  const { computer_use } = config;
   return addDispatch(deps, {
     ...wishes,
     task: computerUseTask({ goal, url, context }),

@@ -4,6 +4,7 @@ import { type LaunchInput, type LaunchStep, launchReason, resolveTemplate } from
 import { checkTemplateShape, type LaunchTemplate } from '../model/template-schema.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Caller } from '../session/identity.ts';
+import { refuseTemplate } from '../session/repository-choice.ts';
 import { prepareSling } from '../session/sling.ts';
 import type { TemplateFile } from '../session/template-files.ts';
 import { insertCrew } from '../store/crew.ts';
@@ -67,15 +68,16 @@ export interface Launched {
  * Starts the sessions of a template together. Everything that can be known before is checked before anything is stored
  * (CX-54); then all are stored at once.
  *
- * Throws `template_invalid`, `template_empty`, `template_unfilled` (2), what `prepareSling` throws with the step's name
+ * Throws `template_invalid`, `template_empty`, `template_unfilled` (2), `repository_untrusted` (3), what `prepareSling` throws with the step's name
  * in front, and `no_slots` (3).
  */
 export async function launchTemplate(deps: Deps, caller: Caller, request: LaunchRequest): Promise<Launched> {
   const { source, template, ...input } = request;
   const steps = resolveTemplate(templateOf(template), { ...input, source, name: template.name });
+  const config = await deps.config_for(deps.home);
+  refuseTemplate(config, template, steps);
   const slings: Sling[] = [];
   for (const step of steps) slings.push(await prepared(deps, caller, step, request.cwd));
-  const { max_live_sessions } = await deps.config_for(deps.home);
   const { created, refusal } = await insertCrew(deps.store, {
     template: template.name,
     members: steps.map((step, i) => ({
@@ -83,7 +85,7 @@ export async function launchTemplate(deps: Deps, caller: Caller, request: Launch
       task: step.task,
       reason: launchReason(template.name, step),
     })),
-    ...{ source, max_live_sessions, now: deps.clock.now() },
+    ...{ source, max_live_sessions: config.max_live_sessions, now: deps.clock.now() },
   });
   return {
     template_name: template.name,

@@ -19,6 +19,7 @@ import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
 import { refuseUntrustedHooks } from './hooks.ts';
 import type { Caller } from './identity.ts';
+import { refuseChoice } from './repository-choice.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
 
@@ -152,7 +153,7 @@ export interface SlingLaunch {
 
 /**
  * What was asked for, completed by the settings and by what the checkout `root` is made for. It may not be installed.
- * Throws `unknown_harness`, `unknown_profile`, `unknown_role` (2).
+ * Throws `unknown_harness`, `unknown_profile`, `unknown_role` (2), `repository_untrusted` (3).
  */
 export function launchOf(
   deps: Pick<Deps, 'env' | 'package_dir'>,
@@ -162,6 +163,7 @@ export function launchOf(
 ): SlingLaunch {
   const role = loadRole(deps, wanted.role ?? config.default_role);
   const profile = wanted.no_profile ? null : pickProfile(config.profiles, wanted.profile ?? config.default_profile);
+  refuseChoice(config, wanted, { profile });
   const harness = pickHarness(config, wanted.harness, profile, root);
   return { harness, profile, role, pool: profile?.pool ?? harness.id };
 }

@@ -9,10 +9,12 @@ export interface TemplateFile {
   /** Absolute. */
   file: string;
   text: string;
+  /** The repository that it was found in by its name; null: it is somebody else's, or its path was named. */
+  found_in: string | null;
 }
 
 /** Who wrote it. */
-export type TemplateOrigin = 'user' | 'project' | 'drover';
+type TemplateOrigin = 'user' | 'project' | 'drover';
 
 export interface ListedTemplate extends TemplateFile {
   origin: TemplateOrigin;
@@ -42,7 +44,8 @@ export function listTemplates(deps: Places, repo_root: string | null): ListedTem
       const name = entry.replace(ENDING, '');
       if (!ENDING.test(entry) || !NAME.test(name) || found.has(name)) continue;
       const text = readTextIfExists(`${dir}/${entry}`, MAX_BYTES);
-      if (text !== null) found.set(name, { name, file: `${dir}/${entry}`, text, origin });
+      const found_in = origin === 'project' ? repo_root : null;
+      if (text !== null) found.set(name, { name, file: `${dir}/${entry}`, text, found_in, origin });
     }
   }
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -60,7 +63,7 @@ export function findTemplate(
   if (wanted.name.includes('/') || ENDING.test(wanted.name)) {
     const text = readTextIfExists(wanted.path, MAX_BYTES);
     const name = wanted.path.slice(wanted.path.lastIndexOf('/') + 1).replace(ENDING, '');
-    if (text !== null) return { name, file: wanted.path, text };
+    if (text !== null) return { name, file: wanted.path, text, found_in: null };
   }
   const all = listTemplates(deps, repo_root);
   const found = all.find(({ name }) => name === wanted.name);

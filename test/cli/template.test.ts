@@ -43,7 +43,7 @@ function launch(
   more: Partial<LaunchRequest> = {},
   caller: Parameters<typeof launchTemplate>[1] = human,
 ) {
-  const template = { name: 'night_crew', file: '/crew.yaml', text: JSON.stringify(raw) };
+  const template = { name: 'night_crew', file: '/crew.yaml', text: JSON.stringify(raw), found_in: null };
   return launchTemplate(at.deps, caller, { template, cwd: at.repo, task: null, source: null, variables: {}, ...more });
 }
 

@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import { parseDuration } from '../../model/config-schema.ts';
 import { AppError } from '../../model/error.ts';
 import type { Allowance } from '../../model/plan.ts';
+import type { SessionRow } from '../../model/session.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand } from '../../session/rights.ts';
+import { isSameHarness } from '../../session/same-harness.ts';
 import { sling } from '../../session/sling.ts';
 import { dollarAmount, wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
@@ -104,9 +106,14 @@ async function run(context: Context, task: string, options: Options): Promise<nu
     gate: options.gate,
     budget: budgetOf(options),
   });
+  const overridden = overriddenHarness(row, options.harness);
+  if (overridden !== null && !context.globals.quiet && !context.globals.json)
+    console.error(
+      `note: the profile ${safe(row.profile_name ?? '')} names its harness: ${safe(row.harness)} and not ${safe(overridden)}, as --harness said`,
+    );
   const isWaiting = options.wait === true || options.follow === true;
   if (!isWaiting) {
-    if (context.globals.json) printJson({ session: row });
+    if (context.globals.json) printJson({ session: row, overridden_harness: overridden });
     else
       console.log(
         context.globals.quiet ? row.id : `${row.id}  ${paint('bold', safe(row.name))}  ${safe(row.harness)}, queued`,
@@ -116,6 +123,12 @@ async function run(context: Context, task: string, options: Options): Promise<nu
   }
   await wake(deps);
   return isWaiting ? follow(context, deps.store, [row], { any: false, events: options.follow === true }) : 0;
+}
+
+/** What --harness said, where a profile decided otherwise (E-006); null: nothing was overridden. */
+function overriddenHarness({ harness }: SessionRow, wanted: string | undefined): string | null {
+  const word = wanted?.trim() ?? '';
+  return word === '' || isSameHarness(word, 'auto') || isSameHarness(word, harness) ? null : word;
 }
 
 /** Undefined: what its profile allows. */
