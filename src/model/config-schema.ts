@@ -3,7 +3,7 @@ import { type Config, DEFAULT_CONFIG, HOOK_NAMES } from './config.ts';
 import { NAME } from './id.ts';
 import { CONFLICT_STRATEGIES } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
-import { choiceOf } from './repository-choice.ts';
+import { choiceOf, overruledKeys } from './repository-choice.ts';
 
 /** A problem in a config file, by key path; the caller adds file and line. */
 export interface ConfigIssue {
@@ -297,7 +297,7 @@ export function mergeConfig(
   const raw = { ...project?.profiles, ...user?.profiles };
   const merged = { ...DEFAULT_CONFIG };
   const isTrusted = repo_root !== null && (user?.trusted_repositories ?? []).includes(repo_root);
-  for (const layer of [user, isTrusted || project === null ? project : withoutPrograms(project)]) {
+  for (const layer of [user, isTrusted || project === null ? project : bounded(user, project)]) {
     if (layer === null) continue;
     const { profiles: _p, harness_runners, groups, worktree, ...rest } = layer;
     const { gate, merge, budget, prices, computer_use, conflicts, reservations, turn, watchdog, limits, ...scalars } =
@@ -328,7 +328,7 @@ export function mergeConfig(
   merged.profiles = Object.fromEntries(Object.keys(raw).map((key) => [key, resolveProfile(key, raw, [])]));
   checkProjectProfiles(merged, user, project);
   if (!isTrusted && project !== null && repo_root !== null)
-    merged.repository_choice = choiceOf(repo_root, user, project);
+    merged.repository_choice = choiceOf(repo_root, user, project, merged.profiles);
   return merged;
 }
 
@@ -339,9 +339,11 @@ function programKeys({ worktree, gate, merge }: ConfigFile): string[] {
   return merge?.pr_command == null ? named : [...named, 'merge.pr_command'];
 }
 
-function withoutPrograms(file: ConfigFile): ConfigFile {
+/** Of the file of a repository that is not trusted: no programs, and no default where the user has one. */
+function bounded(user: ConfigFile | null, file: ConfigFile): ConfigFile {
+  const own = Object.fromEntries(overruledKeys(user, file).map((key) => [key, undefined]));
   const merge = { ...file.merge, pr_command: undefined };
-  return { ...file, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] }, merge };
+  return { ...file, ...own, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] }, merge };
 }
 
 /** A relative path that stays below where it starts, and is another one for every session. */

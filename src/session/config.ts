@@ -42,7 +42,12 @@ export async function loadConfig(
   if (issues.length > 0) throw invalid(issues);
   const of = (scope: ConfigScope) => parsed.find((entry) => entry.scope === scope)?.file ?? null;
   try {
-    return mergeConfig(of('user'), of('project'), repo_root);
+    const config = mergeConfig(of('user'), of('project'), repo_root);
+    for (const key of config.repository_choice?.overruled ?? [])
+      warn(
+        `${projectConfigPath(repo_root ?? '')}: ${key}: your own config sets one; this one counts when ${repo_root} is in its trusted_repositories`,
+      );
+    return config;
   } catch (error) {
     throw invalid([
       {

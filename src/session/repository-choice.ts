@@ -3,18 +3,26 @@ import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import { projectConfigPath } from '../model/home.ts';
 import type { Profile } from '../model/profile.ts';
+import { looserBy } from '../model/repository-choice.ts';
+import type { Role } from '../model/role.ts';
 
 /** What was asked for in words of the person's own; null: nothing. */
 interface Asked {
   harness: string | null;
   profile: string | null;
+  role: string | null;
 }
 
 /**
  * Refuses what a repository that is not trusted chose for a session and may not (docs/adr/0007): a harness that runs no
- * agent CLI but a script or a program. What the person asked for by name is the person's doing. Throws `repository_untrusted` (3).
+ * agent CLI but a script or a program, a role with rights, and a profile of its own that allows more than the user's
+ * default. What the person asked for by name is the person's doing. Throws `repository_untrusted` (3).
  */
-export function refuseChoice(config: Config, asked: Asked, { profile }: { profile: Profile | null }): void {
+export function refuseChoice(
+  config: Config,
+  asked: Asked,
+  { profile, role }: { profile: Profile | null; role: Pick<Role, 'name' | 'can'> },
+): void {
   const choice = config.repository_choice;
   if (choice === undefined) return;
   const isOwnProfile = profile !== null && choice.profiles.includes(profile.profile_name);
@@ -23,6 +31,19 @@ export function refuseChoice(config: Config, asked: Asked, { profile }: { profil
     refuseHarness(choice, `profile ${profile.profile_name}`, profile.agent);
   if (!profile?.agent?.trim() && !asked.harness?.trim() && choice.keys.includes('default_harness'))
     refuseHarness(choice, 'default_harness', requestedHarness(config.default_harness, null));
+  const looser = isOwnProfile && choice.ceiling !== null ? looserBy(profile, choice.ceiling) : [];
+  if (looser.length > 0)
+    throw untrusted(
+      choice,
+      `The profile ${profile?.profile_name} allows more than your own default profile ${choice.ceiling?.profile_name}: ${looser.join(', ')}`,
+      'Name a profile of your own',
+    );
+  if (asked.role === null && choice.keys.includes('default_role') && role.can.length > 0)
+    throw untrusted(
+      choice,
+      `default_role: the role ${role.name} has rights (${role.can.join(', ')})`,
+      `Give it yourself with --role ${role.name}, or another one`,
+    );
 }
 
 /** The same for what stands in `computer_use` and was not asked for otherwise. Throws `repository_untrusted` (3). */

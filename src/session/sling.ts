@@ -163,7 +163,7 @@ export function launchOf(
 ): SlingLaunch {
   const role = loadRole(deps, wanted.role ?? config.default_role);
   const profile = wanted.no_profile ? null : pickProfile(config.profiles, wanted.profile ?? config.default_profile);
-  refuseChoice(config, wanted, { profile });
+  refuseChoice(config, wanted, { profile, role });
   const harness = pickHarness(config, wanted.harness, profile, root);
   return { harness, profile, role, pool: profile?.pool ?? harness.id };
 }

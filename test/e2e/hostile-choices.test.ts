@@ -113,3 +113,32 @@ test('without such a file a rehearsal needs no trust, and one that an agent plan
   expect(peek(bench, "SELECT 1 FROM sessions WHERE name = 'planter' AND state = 'failed'")).toHaveLength(1);
   expect(existsSync(marker)).toBe(false);
 }, 60_000);
+
+test('a repository gives no rights, and takes nothing back that the user has set (docs/adr/0007)', async () => {
+  const careful = { permission_mode: 'plan', allowed_tools: ['Read'], agent: 'rehearsal' };
+  const loose = { permission_mode: 'acceptEdits', allowed_tools: ['Bash', 'WebFetch'] };
+  const sling = ['sling', '--harness', 'rehearsal'];
+  rmSync(join(bench.repo, '.drover/rehearsal.yaml'));
+  plant('.drover/config.yaml', { default_role: 'coordinator' });
+  const role = await refused(bench, [...sling, 'x'], [3, 'repository_untrusted']);
+  expect(role.message).toContain('the role coordinator has rights (sling, nudge, stop, merge)');
+  // The person may; and a role without rights is a repository's to choose.
+  expect((await bench.run([...sling, '--role', 'coordinator', '--name', 'boss', 'x'])).code).toBe(0);
+  plant('.drover/config.yaml', { default_role: 'builder' });
+  expect((await bench.json<{ session: { role: string } }>([...sling, 'x'])).session.role).toBe('builder');
+
+  writeConfig(bench.home, { default_profile: 'careful', default_role: 'scout', profiles: { careful } });
+  plant('.drover/config.yaml', { default_profile: 'loose', default_role: 'coordinator', profiles: { loose } });
+  const ran = await bench.run([...sling, '--name', 'kept', 'x']);
+  expect(ran.code).toBe(0);
+  expect(ran.stderr).toContain(`default_profile: your own config sets one; this one counts when ${bench.repo} is in`);
+  expect(ran.stderr.match(/warning: .*default_role/g)).toHaveLength(1);
+  expect(sessionOf(bench, 'kept')).toMatchObject({ role: 'scout', profile_name: 'careful' });
+  const named = await refused(bench, [...sling, '--profile', 'loose', 'x'], [3, 'repository_untrusted']);
+  expect(named.message).toContain('more than your own default profile careful: allowed_tools, permission_mode');
+  expect(named.hint).toContain(`add ${bench.repo} to trusted_repositories`);
+
+  writeConfig(bench.home, { default_profile: 'careful', profiles: { careful }, trusted_repositories: [bench.repo] });
+  expect((await bench.run([...sling, '--name', 'theirs', 'x'])).code).toBe(0);
+  expect(sessionOf(bench, 'theirs')).toMatchObject({ role: 'coordinator', profile_name: 'loose' });
+}, 60_000);
