@@ -4,6 +4,7 @@ import { parseToolEvent, type ToolEvent } from '../model/tool-event.ts';
 import { resume } from '../session/control.ts';
 import type { Deps } from '../session/deps.ts';
 import type { Caller } from '../session/identity.ts';
+import { demandReach } from '../session/reach.ts';
 import { demand, demandPerson } from '../session/rights.ts';
 import { type Imported, importActivity } from '../store/activity-import.ts';
 import { resolveIncident } from '../store/incident-end.ts';
@@ -34,13 +35,14 @@ export interface Resolved {
 }
 
 /**
- * Settles an incident by somebody's word: a person, or a session whose role may stop others and that is none of the two.
+ * Settles an incident by somebody's word: a person, or a session whose role may stop others, that reaches
+ * whom the incident holds (or who was first), and that is none of the two.
  * With `resume` whom it held goes on; refused before anything is written when another incident holds it as well.
- * Throws `usage` (2) for words that are none or too many, `not_allowed` and `incident_open` (3).
+ * Throws `usage` (2) for words that are none or too many, `not_allowed`, `out_of_reach` and `incident_open` (3).
  */
 export async function resolve(deps: Deps, caller: Caller, request: ResolveRequest): Promise<Resolved> {
   const { incident, resolution, keep } = request;
-  checkJudge(deps, caller, incident);
+  await checkJudge(deps, caller, incident);
   if (resolution.trim() === '' || resolution.length > MAX_WORDS)
     throw new AppError('usage', 'usage', `The resolution wants 1 to ${MAX_WORDS} characters.`);
   const held = incident.paused_session_id;
@@ -52,9 +54,17 @@ export async function resolve(deps: Deps, caller: Caller, request: ResolveReques
   return { incident: settled ?? incident, changed: settled !== null, ...after };
 }
 
-function checkJudge(deps: Deps, caller: Caller, { first_session_id, second_session_id }: IncidentRow): void {
+async function checkJudge(
+  deps: Deps,
+  caller: Caller,
+  { first_session_id, second_session_id, paused_session_id }: IncidentRow,
+): Promise<void> {
   demand(deps, caller, 'stop');
-  if (caller.session === null || ![first_session_id, second_session_id].includes(caller.session.id)) return;
+  if (caller.session === null) return;
+  if (![first_session_id, second_session_id].includes(caller.session.id)) {
+    const judged = await getSession(deps.store, paused_session_id ?? first_session_id);
+    return demandReach(deps, caller, 'stop', judged === null ? [] : [judged]);
+  }
   throw new AppError('refused', 'not_allowed', 'A session may not settle a conflict it is one of the two of.', {
     hint: 'Ask your parent or the operator by mail.',
     preserved: 'nothing was changed',

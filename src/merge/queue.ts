@@ -22,6 +22,8 @@ export interface QueueRequest {
   patience?: Patience;
   dry_run: boolean;
   by: string;
+  /** Whose work it may take up; absent: everybody's. */
+  may?: (row: SessionRow) => boolean;
   signal: AbortSignal;
 }
 
@@ -38,7 +40,7 @@ export async function mergeQueue(deps: Deps, request: QueueRequest): Promise<Que
   const targets = new Map<string, SessionRow[]>();
   const astray: Processed[] = [];
   const ahead = await aheadAgain(deps, request);
-  for (const row of await candidatesFor(deps, request, ahead)) {
+  for (const row of await allowedRows(deps, request, ahead)) {
     const target = targetFor(row, request.into);
     if (typeof target === 'string') targets.set(target, [...(targets.get(target) ?? []), row]);
     else astray.push(unplaced(row, target));
@@ -69,9 +71,13 @@ interface Part {
   ahead: Ahead;
 }
 
+async function allowedRows(deps: Deps, request: QueueRequest, ahead: Ahead): Promise<SessionRow[]> {
+  const { may = () => true } = request;
+  return (await candidatesFor(deps, request, ahead)).filter(may);
+}
+
 function rowsFor(deps: Deps, request: QueueRequest, { target, ahead }: Part): () => Promise<SessionRow[]> {
-  return async () =>
-    (await candidatesFor(deps, request, ahead)).filter((row) => targetFor(row, request.into) === target);
+  return async () => (await allowedRows(deps, request, ahead)).filter((row) => targetFor(row, request.into) === target);
 }
 
 /** The queue as it is, and what would be refused. */

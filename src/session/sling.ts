@@ -19,6 +19,7 @@ import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
 import { refuseUntrustedHooks } from './hooks.ts';
 import type { Caller } from './identity.ts';
+import { demandHere } from './reach.ts';
 import { refuseChoice } from './repository-choice.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';
@@ -63,12 +64,13 @@ export async function sling(deps: Deps, caller: Caller, request: SlingRequest): 
  *
  * Throws: `task_empty`, `task_too_large`, `task_has_nul`, `name_invalid`, `unknown_harness`, `unknown_role`,
  * `unknown_profile`, `cwd_missing`, `not_a_repository`, `base_not_found` (2); `harness_not_installed`,
- * `repository_untrusted`, `too_deep`, `run_not_own` (3); `session_not_found` (4).
+ * `repository_untrusted`, `out_of_reach`, `not_allowed`, `too_deep`, `run_not_own` (3); `session_not_found` (4).
  */
 export async function prepareSling(deps: Deps, caller: Caller, request: SlingRequest): Promise<Sling> {
   checkTask(request.task);
   if (request.name !== undefined) checkName(request.name);
   const place = request.place ?? (await placeOf(request.cwd));
+  demandHere(caller, place.main_root);
   const config = await deps.config_for(place.main_root);
   const parent = await parentOf(deps, caller, request.parent);
   const { role, profile, harness, pool } = launchOf(deps, config, place.root, {
@@ -77,6 +79,7 @@ export async function prepareSling(deps: Deps, caller: Caller, request: SlingReq
     no_profile: request.no_profile,
     role: request.role ?? null,
   });
+  if (role.is_persistent && caller.session?.is_persistent === 0) throw persistentRole(caller, role);
   refuseLaunch(deps, config, place, harness);
   const depth = parent === null ? 0 : parent.depth + 1;
   if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
@@ -315,6 +318,14 @@ function notInstalled(id: string, program: string, install: string): AppError {
     hint: install,
     preserved: 'nothing was stored',
     recovery_commands: ['drover harness list'],
+  });
+}
+
+/** Its rights go further than those of whoever would start it (docs/adr/0024). */
+function persistentRole(caller: Caller, role: Role): AppError {
+  return new AppError('refused', 'not_allowed', `${caller.name} may not start a ${role.name}, which lives on.`, {
+    hint: 'Start a lead or a worker, or ask the operator by mail.',
+    preserved: 'nothing was stored',
   });
 }
 

@@ -75,6 +75,29 @@ test('merge and rebase are rights of a role: a builder’s token has neither', a
   expect(await world.rowOf(done)).toMatchObject({ merged_at: null });
 });
 
+test('a lead’s queue takes what it started and leaves what is of others (E-155, O-84)', async () => {
+  const { world, run } = await benchOf();
+  const lead = await world.session('lead', { state: 'working' });
+  const mine = await world.session('mine', { commits: [{ 'a.txt': 'a\n' }] });
+  const other = await world.session('other', { commits: [{ 'b.txt': 'b\n' }] });
+  const far = await world.session('far', { commits: [{ 'c.txt': 'c\n' }] });
+  await world.store.write((tx) => {
+    tx.run("UPDATE sessions SET token_hash = :hash, role = 'lead' WHERE id = :id", {
+      hash: hashToken('secret'),
+      id: lead.id,
+    });
+    tx.run('UPDATE sessions SET parent_id = :lead WHERE id = :id', { lead: lead.id, id: mine.id });
+    tx.run("UPDATE sessions SET repo_root = '/elsewhere' WHERE id = :id", { id: far.id });
+  });
+  const as = { DROVER_TOKEN: 'secret', DROVER_SESSION_ID: lead.id };
+  expect(await run(['merge', '--queue'], as)).toMatchObject({ code: 0 });
+  expect(await world.rowOf(mine)).toMatchObject({ merged_at: expect.any(Number) });
+  expect(await world.rowOf(other)).toMatchObject({ merged_at: null });
+  expect(existsSync(join(world.repo, 'b.txt'))).toBe(false);
+  expect(JSON.parse((await run(['merge', 'other', '--json'], as)).stdout).error.code).toBe('out_of_reach');
+  expect(await run(['merge', '--queue'])).toMatchObject({ code: 0, stdout: expect.stringContaining('other: merged') });
+});
+
 test('merge --wait says what it waits for, and merges when the other is done (O-84)', async () => {
   const { world, run, environment } = await benchOf();
   const row = await world.session('builder', { commits: [{ 'a.txt': 'a\n' }] });

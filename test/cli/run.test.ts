@@ -85,7 +85,11 @@ test('a session starts no empty run, adds nobody and removes nobody, itself incl
     ['remove', 'mine', 'chief'],
   ])
     expect(await bench.json(['run', ...args], 3)).toMatchObject({ error: { code: 'not_allowed' } });
-  expect(await listRuns(world.store)).toMatchObject([{ id: run, agent_count: 1 }]);
+  // Nor does it end a run that it is not in.
+  await world.store.write((tx) => ensureRun(tx, 'theirs', 2));
+  expect(await bench.json(['run', 'complete', 'theirs'], 3)).toMatchObject({ error: { code: 'not_allowed' } });
+  expect((await listRuns(world.store)).map(({ status }) => status)).toEqual(['active', 'active']);
+  expect(await bench.json(['run', 'complete', 'mine'])).toMatchObject({ run: { id: run, status: 'completed' } });
 });
 
 test('adding where nothing was ever stored makes no home; help has examples and exit codes (O-82, H-09)', async () => {

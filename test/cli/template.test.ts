@@ -167,7 +167,7 @@ describe('lineage', () => {
 
   test('a step that is refused ends the launch; the sessions before it stay and keep their handoffs (E-078)', async () => {
     const at = await farm({ max_children: 2 });
-    const session = await seedSession(at, { name: 'lead-1', role: 'lead' });
+    const session = await seedSession(at, { name: 'lead-1', role: 'lead', repo_root: at.repo });
     const launched = await launch(at, THREE, {}, { name: session.name, session });
     expect(launched).toMatchObject({ step_count: 3, failed_step: { step_name: 'check' } });
     expect(launched.failed_step?.error.code).toBe('too_many_children');

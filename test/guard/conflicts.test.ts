@@ -154,7 +154,7 @@ test('what was let pass because the other was held is judged when that one goes 
   expect(await guard.look(13)).toEqual([]);
 });
 
-test('settling is not for the two, nor for roles that may not stop others; it needs words (CX-27)', async () => {
+test('settling is not for the two, nor for who may not stop others or did not start whom it holds; it needs words (CX-27)', async () => {
   const { world } = await farm();
   await importEvents(world.deps, PERSON, `${line('1', 'session-a', 1)}\n${line('2', 'session-b', 2)}`);
   await guardOf(world).look(10);
@@ -169,7 +169,11 @@ test('settling is not for the two, nor for roles that may not stop others; it ne
   for (const resolution of [' ', 'x'.repeat(5_000)])
     await expect(resolve(world.deps, PERSON, { ...request, resolution })).rejects.toMatchObject({ code: 'usage' });
   expect(await findIncident(world.store, incident.id)).toEqual(incident);
-  const lead = await asked({ ...session, id: 'session-x' });
+  await expect(asked({ ...session, id: 'session-x' })).rejects.toMatchObject({ code: 'out_of_reach' });
+  expect(await findIncident(world.store, incident.id)).toEqual(incident);
+  const boss = await seedSession(world, { id: 'session-x', name: 'boss', role: 'lead' });
+  await world.store.write((tx) => tx.run("UPDATE sessions SET parent_id = 'session-x' WHERE id = 'session-b'"));
+  const lead = await asked(boss);
   expect(lead).toMatchObject({ changed: true, resumed: 'session-b', not_resumed: null });
   expect(await resolve(world.deps, PERSON, request)).toMatchObject({ changed: false, resumed: null });
 });

@@ -4,6 +4,7 @@ import { AppError } from '../../model/error.ts';
 import { type SessionRow, TERMINAL_STATES } from '../../model/session.ts';
 import { type Cleaned, clean } from '../../session/clean.ts';
 import { callerOf } from '../../session/identity.ts';
+import { demandNames, demandReach } from '../../session/reach.ts';
 import { demand } from '../../session/rights.ts';
 import { ignoredText } from '../../session/worktree-clean.ts';
 import { listSessions } from '../../store/session.ts';
@@ -55,11 +56,14 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const dry_run = options.dryRun === true;
   if ((await context.reader()) === null) return report(context, [], dry_run);
   const deps = await context.deps();
-  demand(deps, await callerOf(deps), 'stop');
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'stop');
+  demandNames(caller, wanted);
   const is_named = wanted.length > 0;
   const rows = is_named
     ? await named(context, deps.store, wanted)
     : await ended(context, deps.store, options.all === true);
+  if (is_named) await demandReach(deps, caller, 'stop', rows);
   const older_than_ms = options.olderThan ?? (is_named ? 0 : parseDuration(RETENTION));
   report(context, await clean(deps, { rows, is_named, older_than_ms, dry_run }), dry_run);
 }

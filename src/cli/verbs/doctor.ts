@@ -5,7 +5,7 @@ import { isHealthy } from '../../model/finding.ts';
 import { MARKER_VARIABLE } from '../../model/marker.ts';
 import { diagnose } from '../../session/doctor/doctor.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demandPerson } from '../../session/rights.ts';
 import { inheritedValues } from '../../sys/ancestry.ts';
 import { groupsAround } from '../../sys/cgroup.ts';
 import { systemClock } from '../../sys/clock.ts';
@@ -63,11 +63,11 @@ async function run(context: Context, options: Options): Promise<number> {
   return ok ? 0 : 1;
 }
 
-/** `--fix` ends processes, so a session needs the right to stop; a damaged database, which knows nobody, does not keep a person from it. */
+/** `--fix` ends processes, whosever they are, so it is a person's; a damaged database, which knows nobody, does not keep a person from it. */
 async function demandRight(context: Context): Promise<void> {
   try {
     const store = await context.reader();
-    if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
+    if (store !== null) demandPerson(await callerOf({ store, env: context.env }), 'repair what all of them share');
   } catch (error) {
     const isUnknown = error instanceof AppError && /^(?:store_|schema_)/.test(error.code);
     const isInTurn = inheritedValues(MARKER_VARIABLE).length > 0 || groupsAround(context.home).length > 0;

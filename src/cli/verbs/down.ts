@@ -3,7 +3,7 @@ import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import { quoted } from '../../model/shell.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demandPerson } from '../../session/rights.ts';
 import type { Store } from '../../store/store.ts';
 import { openTurns } from '../../store/turn.ts';
 import { ring, startWatchdog } from '../../supervisor/ensure.ts';
@@ -34,7 +34,7 @@ export const verb: Verb = {
 
 async function run(context: Context): Promise<void> {
   const store = await context.reader();
-  if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
+  if (store !== null) demandPerson(await callerOf({ store, env: context.env }), 'end the supervisor');
   let watchdog: number | null = null;
   // A home that still has a supervisor must not be left without a watchdog.
   const watchAgain = () => {

@@ -4,7 +4,8 @@ import { mergeQueue } from '../../merge/queue.ts';
 import { mergedOf } from '../../merge/report.ts';
 import { AppError } from '../../model/error.ts';
 import type { Deps } from '../../session/deps.ts';
-import { callerOf } from '../../session/identity.ts';
+import { type Caller, callerOf } from '../../session/identity.ts';
+import { demandReach, reachOf } from '../../session/reach.ts';
 import { demand } from '../../session/rights.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { onSignal } from '../../sys/signals.ts';
@@ -69,18 +70,18 @@ async function run(context: Context, wanted: string | undefined, options: Option
   const signals = onSignal(['SIGINT', 'SIGTERM'], () => stop.abort());
   try {
     const deps = options.dryRun ? await reading(context) : await context.deps();
-    const by = deps === null ? '' : await allowed(deps);
-    if (options.queue) await queue(context, deps, by, options, stop.signal);
-    else await one(context, deps, by, wanted ?? '', options, stop.signal);
+    const caller = deps === null ? null : await allowed(deps);
+    if (options.queue) await queue(context, deps, caller, options, stop.signal);
+    else await one(context, deps, caller, wanted ?? '', options, stop.signal);
   } finally {
     signals.close();
   }
 }
 
-async function allowed(deps: Deps): Promise<string> {
+async function allowed(deps: Deps): Promise<Caller> {
   const caller = await callerOf(deps);
   demand(deps, caller, 'merge');
-  return caller.name;
+  return caller;
 }
 
 /** For a dry run: a store that cannot be written; null when nothing was ever stored. */
@@ -95,13 +96,14 @@ async function reading(context: Context): Promise<Deps | null> {
 async function one(
   context: Context,
   deps: Deps | null,
-  by: string,
+  caller: Caller | null,
   wanted: string,
   options: Options,
   signal: AbortSignal,
 ): Promise<void> {
   const row = await lookUp(context, deps?.store ?? null, wanted);
-  if (deps === null) return;
+  if (deps === null || caller === null) return;
+  await demandReach(deps, caller, 'merge', [row]);
   const dry_run = options.dryRun === true;
   const request = {
     row,
@@ -109,7 +111,7 @@ async function one(
     is_clean: options.clean,
     patience: patienceOf(options, context.globals.quiet),
     dry_run,
-    by,
+    by: caller.name,
     signal,
   };
   const outcome = await mergeSession(deps, request);
@@ -131,7 +133,7 @@ async function one(
 async function queue(
   context: Context,
   deps: Deps | null,
-  by: string,
+  caller: Caller | null,
   options: Options,
   signal: AbortSignal,
 ): Promise<void> {
@@ -152,7 +154,8 @@ async function queue(
     is_clean: options.clean,
     patience: patienceOf(options, context.globals.quiet),
     dry_run,
-    by,
+    by: caller?.name ?? '',
+    may: deps === null || caller === null ? () => true : await reachOf(deps, caller, 'merge'),
     signal,
   };
   const report = deps === null ? null : await mergeQueue(deps, request);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { nudge } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
+import { demandReach } from '../../session/reach.ts';
 import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
@@ -32,6 +33,7 @@ async function run(context: Context, wanted: string, text: string | undefined, i
   const caller = await callerOf(deps);
   demand(deps, caller, 'nudge');
   const row = await lookUp(context, deps.store, wanted);
+  await demandReach(deps, caller, 'nudge', [row]);
   const nudged = await nudge(deps, caller, row, {
     text: text === undefined ? undefined : await readText(text),
     interrupt,

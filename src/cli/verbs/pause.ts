@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { pause } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demandReach } from '../../session/reach.ts';
+import { demand, demandPerson } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson } from '../output.ts';
@@ -22,9 +23,13 @@ export const verb: Verb = {
 
 async function run(context: Context, wanted: string[], options: { all?: boolean; reason: string }): Promise<void> {
   const deps = await context.deps();
-  demand(deps, await callerOf(deps), 'stop');
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'stop');
+  if (options.all) demandPerson(caller, 'pause every session');
+  const rows = await targets(context, deps, wanted, options.all === true);
+  await demandReach(deps, caller, 'stop', rows);
   const results = [];
-  for (const row of await targets(context, deps, wanted, options.all === true)) {
+  for (const row of rows) {
     results.push({ row, ended: await pause(deps, row, options.reason) });
   }
   if (results.some(({ ended }) => ended.open_turn !== null)) await wake(deps);

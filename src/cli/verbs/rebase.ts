@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { rebaseSession } from '../../merge/one.ts';
 import { callerOf } from '../../session/identity.ts';
+import { demandReach } from '../../session/reach.ts';
 import { demand } from '../../session/rights.ts';
 import { onSignal } from '../../sys/signals.ts';
 import type { Context } from '../context.ts';
@@ -43,6 +44,7 @@ async function run(context: Context, wanted: string, options: Options): Promise<
   const caller = await callerOf(deps);
   demand(deps, caller, 'merge');
   const row = await lookUp(context, deps.store, wanted);
+  await demandReach(deps, caller, 'merge', [row]);
   const stop = new AbortController();
   // A rebase is finished or taken back: half of one would be somebody else's trouble.
   const signals = onSignal(['SIGINT', 'SIGTERM'], () => stop.abort());

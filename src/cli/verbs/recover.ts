@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { recover } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
+import { demandOwnChildren } from '../../session/reach.ts';
 import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { targets } from '../control.ts';
@@ -23,9 +24,10 @@ async function run(context: Context, wanted: string[], text: string | undefined)
   const deps = await context.deps();
   const caller = await callerOf(deps);
   demand(deps, caller, 'sling');
+  const rows = await targets(context, deps, wanted, false);
+  await demandOwnChildren(deps, caller, rows);
   const made = [];
-  for (const row of await targets(context, deps, wanted, false))
-    made.push({ from: row, session: await recover(deps, caller, row, text) });
+  for (const row of rows) made.push({ from: row, session: await recover(deps, caller, row, text) });
   await wake(deps);
   if (context.globals.json) printJson({ recovered: made.map(({ from, session }) => ({ from: from.id, session })) });
   else for (const { from, session } of made) console.log(`${session.id}  ${session.name}  takes over from ${from.id}`);

@@ -3,6 +3,7 @@ import { AppError } from '../../model/error.ts';
 import type { SessionRow } from '../../model/session.ts';
 import { resume } from '../../session/control.ts';
 import { callerOf } from '../../session/identity.ts';
+import { demandReach } from '../../session/reach.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
 import type { Ended } from '../../store/control.ts';
 import { listSessions } from '../../store/session.ts';
@@ -48,9 +49,11 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   const caller = await callerOf(deps);
   demand(deps, caller, 'stop');
   if (options.force) demandPerson(caller, 'override an open incident');
+  if (options.all) demandPerson(caller, 'resume every session');
   const rows = options.all
     ? await listSessions(deps.store, { states: ['parked'] })
     : await targets(context, deps, wanted, false);
+  await demandReach(deps, caller, 'stop', rows);
   const results: { row: SessionRow; ended: Ended }[] = [];
   const waiting: SessionRow[] = [];
   const held: SessionRow[] = [];

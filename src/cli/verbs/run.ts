@@ -172,8 +172,10 @@ async function changeMembers(
 
 async function complete(context: Context, wanted: string, isFailed: boolean): Promise<void> {
   const deps = await context.deps();
-  demand(deps, await callerOf(deps), 'stop');
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'stop');
   const run = await findRun(deps.store, wanted);
+  if (caller.session?.run_id !== run.id) demandPerson(caller, 'end a run that it is not in');
   const done = await completeRun(deps.store, {
     id: run.id,
     status: isFailed ? 'failed' : 'completed',

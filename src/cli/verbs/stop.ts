@@ -6,7 +6,8 @@ import { stop } from '../../session/control.ts';
 import type { Deps } from '../../session/deps.ts';
 import { endTree } from '../../session/end.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demandReach } from '../../session/reach.ts';
+import { demand, demandPerson } from '../../session/rights.ts';
 import { cleanStopped, refuseWork } from '../../session/worktree-stop.ts';
 import type { Ended } from '../../store/control.ts';
 import { getTurn, openTurns } from '../../store/turn.ts';
@@ -89,8 +90,12 @@ async function run(context: Context, wanted: string[], options: Options): Promis
 }
 
 async function allowedTargets(context: Context, deps: Deps, wanted: string[], { all }: Options): Promise<SessionRow[]> {
-  demand(deps, await callerOf(deps), 'stop');
-  return targets(context, deps, wanted, all === true);
+  const caller = await callerOf(deps);
+  demand(deps, caller, 'stop');
+  if (all) demandPerson(caller, 'stop every session');
+  const rows = await targets(context, deps, wanted, all === true);
+  await demandReach(deps, caller, 'stop', rows);
+  return rows;
 }
 
 /** The database cannot even be opened for writing: it is read, and what it says is running is ended all the same. */

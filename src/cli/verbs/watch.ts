@@ -4,7 +4,7 @@ import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import { cachedConfig } from '../../session/config-cache.ts';
 import { callerOf } from '../../session/identity.ts';
-import { demand } from '../../session/rights.ts';
+import { demand, demandPerson } from '../../session/rights.ts';
 import { ensureSupervisor, startWatchdog } from '../../supervisor/ensure.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { isFlocked } from '../../sys/flock.ts';
@@ -61,7 +61,7 @@ export const verb: Verb = {
 
 async function run(context: Context, options: Options): Promise<void> {
   const interval_ms = options.interval === undefined ? null : intervalOf(options.interval);
-  if (!options.companion) await mayWatch(context);
+  if (!options.companion) await mayWatch(context, options.once === true);
   if (options.once) return once(context);
   if (options.killOthers) await endWatchdog(context.home);
   if (options.background) return background(context, options.interval);
@@ -97,10 +97,13 @@ function intervalOf(text: string): number {
   });
 }
 
-/** It ends sessions: who may not stop one may not run it either. */
-async function mayWatch(context: Context): Promise<void> {
+/** It ends sessions, whosever they are. A look changes nothing, and is for who may stop some. */
+async function mayWatch(context: Context, isLook: boolean): Promise<void> {
   const store = await context.reader();
-  if (store !== null) demand(context, await callerOf({ store, env: context.env }), 'stop');
+  if (store === null) return;
+  const caller = await callerOf({ store, env: context.env });
+  if (isLook) demand(context, caller, 'stop');
+  else demandPerson(caller, 'run a watchdog');
 }
 
 async function once(context: Context): Promise<void> {

@@ -3,7 +3,8 @@ import { AppError } from '../../model/error.ts';
 import { quoted } from '../../model/shell.ts';
 import { cachedConfig } from '../../session/config-cache.ts';
 import type { Deps } from '../../session/deps.ts';
-import { callerOf } from '../../session/identity.ts';
+import { type Caller, callerOf } from '../../session/identity.ts';
+import { demandNames, demandReach } from '../../session/reach.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
 import { cleanWorktrees, listWorktrees, type WorktreesCleaned } from '../../session/worktree-slots.ts';
 import { worktreeOf } from '../../store/worktree.ts';
@@ -98,7 +99,8 @@ async function clean(context: Context, wanted: string[], options: CleanOptions):
   const caller = await callerOf(deps);
   demand(deps, caller, 'stop');
   if (force) demandPerson(caller, 'remove a worktree by force');
-  const named = wanted.length > 0 ? await idsOf(context, deps, wanted) : null;
+  demandNames(caller, wanted);
+  const named = wanted.length > 0 ? await idsOf(context, deps, caller, wanted) : null;
   const repo_root = named !== null || options.all ? null : await here(context);
   const all_ended = options.allEnded === true;
   const cleaned = await cleanWorktrees(deps, { repo_root, named, all_ended, force, discard_ignored, dry_run });
@@ -107,10 +109,11 @@ async function clean(context: Context, wanted: string[], options: CleanOptions):
 }
 
 /** Everything is checked before the first one goes. */
-async function idsOf(context: Context, deps: Deps, wanted: readonly string[]): Promise<string[]> {
+async function idsOf(context: Context, deps: Deps, caller: Caller, wanted: readonly string[]): Promise<string[]> {
   const ids = new Set<string>();
   for (const word of wanted) {
     const row = await lookUp(context, deps.store, word);
+    await demandReach(deps, caller, 'stop', [row]);
     if (row.ended_at === null) {
       throw new AppError(
         'refused',
