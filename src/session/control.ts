@@ -5,12 +5,14 @@ import type { SessionRow } from '../model/session.ts';
 import { type Ended, type Nudged, nudgeSession, pauseSession, resumeSession, stopSession } from '../store/control.ts';
 import type { MailDraft } from '../store/mail.ts';
 import { insertSession } from '../store/new-session.ts';
+import { getSession } from '../store/session.ts';
 import { startOfDay } from '../sys/day.ts';
 import { readPage } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
 import { ownerProbe } from './owner-probe.ts';
+import { tooDeep } from './sling.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
@@ -110,8 +112,10 @@ function cannotResume(id: string, row: SessionRow): AppError {
 }
 
 /**
- * A new session that takes over the place, settings and conversation of one that ended. The old row stays as it is.
- * Throws `still_live`, `turn_still_ending`, `taken_over`, `live_owner` (3), and `mail_*` (2) for its text.
+ * A new session that takes over the place, settings and conversation of one that ended. The old row stays as it is. It
+ * reports to whom the old one reported, as long as that lives, and counts among its children; one that a session recovers is
+ * its child. Throws `still_live`, `turn_still_ending`, `taken_over`, `live_owner`, `too_many_children`, `too_deep` (3), and
+ * `mail_*` (2) for its text.
  */
 export async function recover(
   deps: Deps,
@@ -135,8 +139,18 @@ export async function recover(
   const config = await deps.config_for(row.repo_root);
   const body = `${text ?? template(deps, 'recover').trim()}\n\nThe task:\n${row.task}`;
   const { id: _id, name: _name, ...inherited } = row;
+  const parent = caller.session ?? (await liveParent(deps, row));
+  const depth = parent === null ? 0 : parent.depth + 1;
+  if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
   return insertSession(deps.store, {
-    draft: { ...inherited, id: newId('agent'), name: row.name, parent_id: null, depth: 0, recovered_from: row.id },
+    draft: {
+      ...inherited,
+      id: newId('agent'),
+      name: row.name,
+      parent_id: parent?.id ?? null,
+      depth,
+      recovered_from: row.id,
+    },
     brief: draft(caller, 'task', 'Recover your task', body),
     is_name_chosen: false,
     limits: { max_children: config.max_children },
@@ -144,6 +158,11 @@ export async function recover(
     probe: ownerProbe(deps.clock.now()),
     now: deps.clock.now(),
   });
+}
+
+async function liveParent({ store }: Deps, { parent_id }: SessionRow): Promise<SessionRow | null> {
+  const parent = parent_id === null ? null : await getSession(store, parent_id);
+  return parent?.ended_at === null ? parent : null;
 }
 
 /** Mail whose only purpose is to cause a turn (C-09, O-75). Throws `recipient_ended` (3). */

@@ -329,7 +329,7 @@ function persistentRole(caller: Caller, role: Role): AppError {
   });
 }
 
-function tooDeep(depth: number, max: number): AppError {
+export function tooDeep(depth: number, max: number): AppError {
   return new AppError('refused', 'too_deep', `This would be level ${depth} of the session tree; the limit is ${max}.`, {
     hint: 'Let a session higher up do it, or raise max_depth in the config.',
     preserved: 'nothing was stored',
