@@ -4,6 +4,7 @@ import { NAME } from './id.ts';
 import { CONFLICT_STRATEGIES } from './incident.ts';
 import type { HarnessRunner, Profile } from './profile.ts';
 import { choiceOf, overruledKeys } from './repository-choice.ts';
+import { becomesGit, isBelow } from './worktree-place.ts';
 
 /** A problem in a config file, by key path; the caller adds file and line. */
 export interface ConfigIssue {
@@ -344,20 +345,6 @@ function bounded(user: ConfigFile | null, file: ConfigFile): ConfigFile {
   const own = Object.fromEntries(overruledKeys(user, file).map((key) => [key, undefined]));
   const merge = { ...file.merge, pr_command: undefined };
   return { ...file, ...own, worktree: { ...file.worktree, hooks: {} }, gate: { ...file.gate, commands: [] }, merge };
-}
-
-/** A relative path that stays below where it starts, and is another one for every session. */
-function isBelow(path: string): boolean {
-  return !path.startsWith('/') && !path.split('/').includes('..') && path.includes('{id}');
-}
-
-/** What a hole is filled with never begins with a dot and is never empty. */
-function becomesGit(part: string): boolean {
-  const pattern = part
-    .split(/\{(?:project|name|id)\}/)
-    .map((text) => text.replace(/[^\w]/g, String.raw`\$&`))
-    .join('[^.].*');
-  return new RegExp(`^${pattern}$`, 'is').test('.git');
 }
 
 const LIMITS = ['max_live_sessions', 'max_worktrees', 'max_depth', 'max_children'] as const;

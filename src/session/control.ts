@@ -12,7 +12,7 @@ import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
 import { ownerProbe } from './owner-probe.ts';
-import { tooDeep } from './sling.ts';
+import { depthBelow } from './sling.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
@@ -140,8 +140,7 @@ export async function recover(
   const body = `${text ?? template(deps, 'recover').trim()}\n\nThe task:\n${row.task}`;
   const { id: _id, name: _name, ...inherited } = row;
   const parent = caller.session ?? (await liveParent(deps, row));
-  const depth = parent === null ? 0 : parent.depth + 1;
-  if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
+  const depth = depthBelow(parent, config.max_depth);
   return insertSession(deps.store, {
     draft: {
       ...inherited,

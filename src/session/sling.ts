@@ -81,8 +81,7 @@ export async function prepareSling(deps: Deps, caller: Caller, request: SlingReq
   });
   if (role.is_persistent && caller.session?.is_persistent === 0) throw persistentRole(caller, role);
   refuseLaunch(deps, config, place, harness);
-  const depth = parent === null ? 0 : parent.depth + 1;
-  if (depth > config.max_depth) throw tooDeep(depth, config.max_depth);
+  const depth = depthBelow(parent, config.max_depth);
   const wantsWorktree = request.worktree ?? (request.base !== undefined || config.worktree.by_default);
   if (!wantsWorktree && request.base !== undefined) throw baseWithoutWorktree(request.base);
   if (wantsWorktree) refuseUntrustedHooks(config, place.main_root);
@@ -329,8 +328,11 @@ function persistentRole(caller: Caller, role: Role): AppError {
   });
 }
 
-export function tooDeep(depth: number, max: number): AppError {
-  return new AppError('refused', 'too_deep', `This would be level ${depth} of the session tree; the limit is ${max}.`, {
+/** Throws `too_deep` (3). */
+export function depthBelow(parent: SessionRow | null, max: number): number {
+  const depth = parent === null ? 0 : parent.depth + 1;
+  if (depth <= max) return depth;
+  throw new AppError('refused', 'too_deep', `This would be level ${depth} of the session tree; the limit is ${max}.`, {
     hint: 'Let a session higher up do it, or raise max_depth in the config.',
     preserved: 'nothing was stored',
   });

@@ -94,7 +94,8 @@ describe.each(VERBS)('a lead’s %j', (verb, kind) => {
     ['a session of another repository', () => ({ repo_root: abroad, working_dir: abroad })],
   ])('does nothing to %s, and says whom to ask', async (_who, draft) => {
     const row = await target(kind, draft());
-    const { code, error } = await as(token, [...verb, row.name]);
+    // By its id: a name of another repository would not even be found.
+    const { code, error } = await as(token, [...verb, row.id]);
     expect(code).toBe('out_of_reach');
     expect(error).toContain('ask the operator');
     expect(error).toContain('drover ask ');
