@@ -14,7 +14,7 @@ export function readSession(tx: Tx, id: string): SessionRow | null {
 /**
  * A session by id, unique id prefix of at least 4 characters, name, or `latest` (E-020, CX-46). Names and `latest` are those
  * of `repo_root`; null: of all repositories. A live one comes before ended ones of its name; of several that ended,
- * `newest` takes the one touched last, and `only` refuses. Throws `session_not_found` (4) and `session_ambiguous` (2) with
+ * `newest` takes the one touched last, and `only` refuses, unless the others were all taken over from. Throws `session_not_found` (4) and `session_ambiguous` (2) with
  * the candidates.
  */
 export async function findSession(
@@ -66,8 +66,11 @@ function candidates(tx: Tx, { wanted, repo_root, ended }: Wanted): SessionRow[] 
   const exact = tx.all<SessionRow>('SELECT * FROM sessions WHERE id = :wanted', { wanted });
   if (exact.length > 0) return exact;
   const namesakes = named(tx, wanted, repo_root);
-  if (namesakes.length > 0)
-    return ended === 'newest' || namesakes[0]?.ended_at === null ? namesakes.slice(0, 1) : namesakes;
+  if (namesakes.length > 0) {
+    if (ended === 'newest' || namesakes[0]?.ended_at === null) return namesakes.slice(0, 1);
+    const heirless = namesakes.filter(({ id }) => !hasSuccessor(tx, id));
+    return heirless.length > 0 ? heirless : namesakes;
+  }
   if (wanted.length < 4 || !/^[a-z0-9-]+$/.test(wanted)) return [];
   const from = wanted.startsWith('agent-') ? wanted : `agent-${wanted}`;
   return tx.all<SessionRow>('SELECT * FROM sessions WHERE id >= :from AND id < :below ORDER BY id LIMIT :limit', {
@@ -75,6 +78,11 @@ function candidates(tx: Tx, { wanted, repo_root, ended }: Wanted): SessionRow[] 
     below: `${from}~`,
     limit: MOST_CANDIDATES,
   });
+}
+
+/** Who was taken over from is not meant any more: its name went on with its work. */
+function hasSuccessor(tx: Tx, recovered_from: string): boolean {
+  return tx.get('SELECT 1 FROM sessions WHERE recovered_from = :recovered_from', { recovered_from }) !== null;
 }
 
 /** A live one first (there is at most one), then those that were touched last. */

@@ -146,6 +146,12 @@ describe('finding one (E-020, CX-46)', () => {
     expect(error.details.data.candidates.map(({ id }: { id: string }) => id)).toEqual([young.id, old.id]);
     const live = await seedSession(world, { name: 's1' });
     expect((await findSession(world.store, 's1', null, 'only')).id).toBe(live.id);
+    await stop(world, live.id);
+    for (const recovered_from of [old.id, young.id, live.id])
+      await stop(world, (await seedSession(world, { name: recovered_from.slice(6, 12), recovered_from })).id);
+    const heir = await seedSession(world, { name: 's1', recovered_from: live.id });
+    await stop(world, heir.id);
+    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(heir.id);
   });
 
   test('an unknown one is not found, by its own words', async () => {
