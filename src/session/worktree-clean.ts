@@ -14,6 +14,7 @@ import { AppError } from '../model/error.ts';
 import type { SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
 import { detachWorktree, reattachWorktree, worktreeUsers } from '../store/clean.ts';
+import { noteCapture } from '../store/thread.ts';
 import { freeSlot, liveDescendants, recordEvent } from '../store/worktree.ts';
 import { isDirectory } from '../sys/directory.ts';
 import { moveAside, removeTree } from '../sys/discard.ts';
@@ -194,7 +195,7 @@ export async function removeWorktree(deps: Deps, owned: Owned, judged: WorktreeV
   await freeSlot(deps.store, path);
   const gone = { saved: null, ignored: verdict.ignored, nested: [] };
   await noteRemoval(deps, owned, gone);
-  const { branch, branch_kept } = await dropBranch(row, judged.branch && verdict.branch);
+  const { branch, branch_kept } = await dropBranch(deps, row, judged.branch && verdict.branch);
   return { removed: true, ...gone, branch, branch_kept: branch_kept ?? verdict.branch_kept };
 }
 
@@ -314,10 +315,13 @@ async function giveBack(deps: Deps, { row, path }: Owned, detached: readonly str
   await reattachWorktree(deps.store, { path, working_dirs });
 }
 
-async function dropBranch(row: SessionRow, branch: string | null) {
+/** Whoever goes on with this work later starts from what has its last commit, so that is noted before the branch goes. */
+async function dropBranch(deps: Deps, { repo_root }: SessionRow, branch: string | null) {
   if (branch === null) return { branch: null, branch_kept: null };
   try {
-    const isDeleted = await removeMergedBranch(row.repo_root, branch);
+    const commit = await branchHead(repo_root, branch);
+    if (commit !== null) await noteCapture(deps.store, { repo_root, branch, commit, now: deps.clock.now() });
+    const isDeleted = await removeMergedBranch(repo_root, branch);
     return { branch: isDeleted ? branch : null, branch_kept: null };
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;

@@ -18,6 +18,7 @@ import type { Deps } from './deps.ts';
 import { failSession } from './end.ts';
 import { hasSucceeded, mustRunHook, refuseUntrustedHooks } from './hooks.ts';
 import { ownerProbe } from './owner-probe.ts';
+import { fromItsWork, type Wanting } from './worktree-base.ts';
 import { copyIncluded } from './worktree-include.ts';
 
 /** Where worktrees are, unless the user says otherwise. */
@@ -66,7 +67,10 @@ export async function prepareWorktree(deps: Deps, row: SessionRow): Promise<Prep
       return answer.why === 'full' ? 'full' : 'wait';
     }
     slot = answer.row;
-    return await makeWorktree(deps, { ...row, branch: row.branch, base_ref: row.base_ref }, slot);
+    const wanting = { ...row, branch: row.branch, base_ref: row.base_ref };
+    const at = await fromItsWork(deps, wanting, slot);
+    slot = at.slot;
+    return await makeWorktree(deps, at.row, slot);
   } catch (error) {
     // A busy store or a full disk is no failure of this session's: it is tried again.
     if (!(error instanceof AppError) || error.kind === 'bug' || error.kind === 'unavailable') throw error;
@@ -77,8 +81,6 @@ export async function prepareWorktree(deps: Deps, row: SessionRow): Promise<Prep
     return 'failed';
   }
 }
-
-type Wanting = SessionRow & { branch: string; base_ref: string };
 
 /** Longer than any checkout and any hook should take. */
 const UNFINISHED_MS = 15 * 60_000;

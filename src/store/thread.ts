@@ -59,7 +59,7 @@ export function ensureThreadIn(tx: Tx, thread: NewThread, now: number): void {
   );
 }
 
-/** What the thread has come to by a capture. */
+/** What the thread has come to: by a capture, or when its branch is about to be removed. */
 export async function noteCapture(
   store: Store,
   input: { repo_root: string; branch: string; commit: string; now: number },
@@ -70,6 +70,19 @@ export async function noteCapture(
       input,
     ),
   );
+}
+
+/**
+ * Head of a thread's branch as it was last told, for a branch that is gone: the commit of its removal or of a capture, else
+ * the one by which it was merged; null when no work on it is known.
+ */
+export async function threadHead(store: Store, repo_root: string, branch: string): Promise<string | null> {
+  return store.read((tx) => {
+    const thread = readThread(tx, repo_root, branch);
+    if (thread === null) return null;
+    const { current_commit, base_commit, merged_commit } = thread;
+    return current_commit === base_commit ? merged_commit : (current_commit ?? merged_commit);
+  });
 }
 
 export interface Ready {

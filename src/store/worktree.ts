@@ -1,7 +1,9 @@
+import { SYSTEM } from '../model/mail.ts';
 import type { WorktreeRow } from '../model/merge.ts';
 import type { Anchor } from '../model/reservation.ts';
 import type { SessionRow } from '../model/session.ts';
 import { appendEvent, type EventDraft } from './event.ts';
+import { insertMail } from './mail.ts';
 import type { OwnerProbe } from './reservation.ts';
 import { reserveBranch } from './reservation-session.ts';
 import { STARTABLE, WANTS_WORKTREE } from './startable.ts';
@@ -94,6 +96,35 @@ export async function settleSlot(
     }
     tx.run('UPDATE worktrees SET created_at = NULL WHERE path = :path', { path: input.path });
     return false;
+  });
+}
+
+/**
+ * The work of a session that waits for its worktree begins somewhere else: row and slot say so, and the session is told, once,
+ * in one transaction. Null when it does not wait for one any more.
+ */
+export async function moveBase(
+  store: Store,
+  input: { session_id: string; path: string; base: string; subject: string; body: string; now: number },
+): Promise<{ row: SessionRow; slot: WorktreeRow } | null> {
+  const { session_id, path, base, subject, body, now } = input;
+  return store.write((tx) => {
+    if (claimOf(tx, session_id) === null) return null;
+    const set = { session_id, base };
+    const slot = tx.get<WorktreeRow>(
+      'UPDATE worktrees SET base_commit = :base WHERE path = :path AND session_id = :session_id RETURNING *',
+      { ...set, path },
+    );
+    const row = tx.get<SessionRow>('UPDATE sessions SET base_ref = :base WHERE id = :session_id RETURNING *', set);
+    if (slot === null || row === null) return null;
+    const isTold = tx.get(
+      'SELECT 1 FROM mail WHERE to_id = :session_id AND read_at IS NULL AND from_name = :SYSTEM AND body = :body',
+      { session_id, SYSTEM, body },
+    );
+    const note = { from_name: SYSTEM, from_id: null, type: 'nudge' as const, priority: 'high' as const };
+    const mail = { ...note, to_name: row.name, to_id: row.id, subject, body, payload_json: null };
+    if (isTold === null) insertMail(tx, mail, now);
+    return { row, slot };
   });
 }
 
