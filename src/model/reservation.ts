@@ -1,3 +1,5 @@
+import type { SessionRow } from './session.ts';
+
 /** The four words of a reservation, the same everywhere (H-19, MODEL §3). */
 export const RESERVATION_STATUSES = ['active', 'abandoned', 'complete', 'merged'] as const;
 export type ReservationStatus = (typeof RESERVATION_STATUSES)[number];
@@ -105,4 +107,10 @@ export interface PathReservationRow {
   created_at: number;
   expires_at: number | null;
   released_at: number | null;
+}
+
+/** The key by which its harness itself knows a session (H-13): `codex:thread:<id>`, `claude:session:<id>`; null: it does not yet. */
+export function nativeActorKey(row: Pick<SessionRow, 'harness' | 'native_session_id'> | null): string | null {
+  if (row?.native_session_id == null) return null;
+  return `${row.harness}:${row.harness === 'codex' ? 'thread' : 'session'}:${row.native_session_id}`;
 }

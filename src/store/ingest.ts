@@ -11,6 +11,7 @@ import { type BatchedEvent, insertEvents } from './event-batch.ts';
 import { dataOf } from './event-data.ts';
 import { openByProbe } from './pool.ts';
 import { noteQuotas } from './quota.ts';
+import { noteNativeKey } from './reservation-session.ts';
 import type { Store, Tx } from './store.ts';
 import { transition } from './transition.ts';
 
@@ -279,14 +280,14 @@ function writeTurn(tx: Tx, turn: TurnRow): void {
 function writeSession(tx: Tx, before: TurnRow, after: TurnRow, found: Found, now: number): void {
   const delta = (key: keyof TokenCounts) => after[key] - before[key];
   const cost = after.cost_micros === null ? null : after.cost_micros - (before.cost_micros ?? 0);
-  const row = tx.get<Pick<SessionRow, 'state' | 'native_session_id'>>(
+  const row = tx.get<Pick<SessionRow, 'id' | 'harness' | 'state' | 'native_session_id'>>(
     `UPDATE sessions SET last_activity_at = coalesce(:at, last_activity_at), tool_calls = tool_calls + :tools,
        input_tokens = min(input_tokens + :input, 9007199254740991), output_tokens = min(output_tokens + :output, 9007199254740991),
        cache_read_tokens = min(cache_read_tokens + :cache_read, 9007199254740991), cache_write_tokens = min(cache_write_tokens + :cache_write, 9007199254740991),
        reasoning_tokens = min(reasoning_tokens + :reasoning, 9007199254740991),
        cost_micros = CASE WHEN :cost IS NULL THEN cost_micros ELSE min(coalesce(cost_micros, 0) + :cost, 9007199254740991) END,
        native_session_id = coalesce(:native, native_session_id)
-     WHERE id = :id RETURNING state, native_session_id`,
+     WHERE id = :id RETURNING id, harness, state, native_session_id`,
     {
       id: after.session_id,
       at: after.events > before.events ? now : null,
@@ -302,6 +303,7 @@ function writeSession(tx: Tx, before: TurnRow, after: TurnRow, found: Found, now
   );
   if (row === null || after.events === before.events) return;
   const expected = before.native_session_after ?? before.native_session_before;
+  if (found.native !== null && found.native !== expected) noteNativeKey(tx, row);
   if (found.native !== null && expected !== null && expected !== found.native) {
     appendEvent(tx, {
       session_id: after.session_id,

@@ -1,10 +1,11 @@
 import { newId } from '../model/id.ts';
 import type { WorktreeRow } from '../model/merge.ts';
-import type { Anchor, ReservationRow } from '../model/reservation.ts';
+import { type Anchor, nativeActorKey, type ReservationRow } from '../model/reservation.ts';
 import { threadTaken } from '../model/reservation-advice.ts';
 import type { SessionRow } from '../model/session.ts';
 import { endPathReservations } from './path-reservation.ts';
 import { activeOn, NEWEST_FIRST, type NewReservation, type OwnerProbe, reserveIn } from './reservation.ts';
+import { readSession } from './session.ts';
 import type { Store, Tx } from './store.ts';
 import { ensureThreadIn } from './thread.ts';
 
@@ -73,7 +74,10 @@ export function reserveBranch(
     const found = reserveIn(tx, {
       ...{ repo_root, thread: branch, probe, now },
       new_id: () => (tries++ === 0 ? id : newId('agent')),
-      build: (session_id) => branchReservation(session, { session_id, branch, base, now }),
+      build: (session_id) => ({
+        ...branchReservation(session, { session_id, branch, base, now }),
+        ...keysOf(tx, session),
+      }),
     });
     if (found.outcome === 'live_owner') throw threadTaken(branch, found.entry);
   }
@@ -115,18 +119,43 @@ function anchorBefore(
 function branchReservation(
   session: SessionRow,
   { session_id, branch, base, now }: { session_id: string; branch: string; base: Anchor; now: number },
-): NewReservation {
+): Omit<NewReservation, NativeKey> {
   const { id, repo_root, worktree_path, harness, model } = session;
   return {
     ...{ session_id, repo_root, thread: branch, started_at: now, heartbeat_at: now, last_progress_at: now },
     ...{ token_hash: null, pid: null, pid_start_time: null, boot_id: null, liveness_path: null, lease_ms: null },
     ...{ anchor_commit: base.commit || null, anchor_tree: base.tree_short || null, base_short: base.commit_short },
     ...{ path: worktree_path, owner_session_id: id, harness, model, provider: null, thinking_level: null },
-    ...{ client_instance_id: null, native_actor_key: null, native_parent_actor_key: null, native_instance_key: null },
+    ...{ client_instance_id: null, native_instance_key: null },
     ...{ input_tokens: null, output_tokens: null, reasoning_tokens: null, tool_calls: null, cost_micros: null },
     ...{ report_flush_state: null, attach_reason: firstLine(session), attach_precedence_json: '["worktree"]' },
     ...{ winning_attach_rule: 'worktree', probe_source: 'session', probe_confidence: 1 },
   };
+}
+
+type NativeKey = 'native_actor_key' | 'native_parent_actor_key';
+
+function keysOf(tx: Tx, session: SessionRow): Record<NativeKey, string | null> {
+  const parent = session.parent_id === null ? null : readSession(tx, session.parent_id);
+  return { native_actor_key: nativeActorKey(session), native_parent_actor_key: nativeActorKey(parent) };
+}
+
+/**
+ * The harness has said how it knows this session (H-13): what the session and its children hold says so, too (H-49, H-52). A
+ * key that somebody has given stays.
+ */
+export function noteNativeKey(tx: Tx, session: Pick<SessionRow, 'id' | 'harness' | 'native_session_id'>): void {
+  const is_own = (key: NativeKey) => `status = 'active' AND (${key} IS NULL OR winning_attach_rule = 'worktree')`;
+  const set = { id: session.id, key: nativeActorKey(session) };
+  tx.run(
+    `UPDATE reservations SET native_actor_key = :key WHERE owner_session_id = :id AND ${is_own('native_actor_key')}`,
+    set,
+  );
+  tx.run(
+    `UPDATE reservations SET native_parent_actor_key = :key
+     WHERE owner_session_id IN (SELECT id FROM sessions WHERE parent_id = :id) AND ${is_own('native_parent_actor_key')}`,
+    set,
+  );
 }
 
 function firstLine({ task }: SessionRow): string | null {

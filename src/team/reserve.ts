@@ -2,7 +2,7 @@ import { advanceBranch, branchHead } from '../git/branch.ts';
 import { type Repository, realDirectory } from '../git/repository.ts';
 import type { AppError } from '../model/error.ts';
 import { newId } from '../model/id.ts';
-import type { Anchor, ReservationRow } from '../model/reservation.ts';
+import { type Anchor, nativeActorKey, type ReservationRow } from '../model/reservation.ts';
 import { ownerConflict, refDrift } from '../model/reservation-advice.ts';
 import type { OwnerLife } from '../model/reservation-machine.ts';
 import { reservationOutput } from '../model/reservation-output.ts';
@@ -187,14 +187,10 @@ function sessionProbe({ harness, model }: { harness: string; model: string | nul
   return { harness, model, provider: null, thinking_level: null, probe_source: 'session', probe_confidence: 1 };
 }
 
-/** The keys by which the harness itself knows a session and its parent (H-13): `codex:thread:<id>`, `claude:session:<id>`. */
+/** The keys by which the harness itself knows a session and its parent (H-13). */
 async function nativeKeys(deps: Deps, { session }: Caller): Promise<{ own: string | null; parent: string | null }> {
-  const keyOf = (row: { harness: string; native_session_id: string | null } | null) =>
-    row?.native_session_id == null
-      ? null
-      : `${row.harness}:${row.harness === 'codex' ? 'thread' : 'session'}:${row.native_session_id}`;
   const parent = session?.parent_id == null ? null : await getSession(deps.store, session.parent_id);
-  return { own: keyOf(session), parent: keyOf(parent) };
+  return { own: nativeActorKey(session), parent: nativeActorKey(parent) };
 }
 
 /** The branch by compare-and-swap on where it was (HC-15), then the record of the thread (HC-16). */
