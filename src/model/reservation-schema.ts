@@ -34,6 +34,7 @@ const Verification = z.strictObject({
   is_detached: z.boolean(),
   is_dirty: z.boolean(),
   worktree_errors: z.array(z.string()),
+  dead_owners: z.array(id).describe('active ones in the list whose owner is dead'),
 });
 export type Verification = z.infer<typeof Verification>;
 

@@ -30,7 +30,11 @@ function canonical(path: string): string {
 }
 
 /** How the repository is: what somebody who looks at reservations has to know before trusting them (HC-02). */
-export async function verify(cwd: string, rows: readonly ReservationRow[]): Promise<Verification | null> {
+export async function verify(
+  cwd: string,
+  rows: readonly ReservationRow[],
+  dead_owners: readonly string[],
+): Promise<Verification | null> {
   const repository = await findRepository(cwd);
   if (repository === null) return null;
   const { main_root, head_commit, branch, root, is_bare } = repository;
@@ -47,6 +51,7 @@ export async function verify(cwd: string, rows: readonly ReservationRow[]): Prom
       ...gone.map(({ session_id, path }) => `${session_id}: its checkout ${path} does not exist`),
       ...(await brokenWorktrees(main_root)),
     ],
+    dead_owners: [...dead_owners],
   };
 }
 

@@ -364,8 +364,9 @@ describe('a failure after the row was made takes it back and is passed on (HC-15
 test('how the repository is: head, branch, dirty, and checkouts that are gone (HC-02)', async () => {
   const repo = newRepository();
   const head = plainGit(repo, 'rev-parse', 'HEAD');
-  const fine = { repo_root: repo, head, branch: 'main', is_detached: false, is_dirty: false, worktree_errors: [] };
-  expect(await verify(repo, [])).toEqual(fine);
+  const clear = { is_detached: false, is_dirty: false, worktree_errors: [], dead_owners: [] };
+  const fine = { repo_root: repo, head, branch: 'main', ...clear };
+  expect(await verify(repo, [], [])).toEqual(fine);
   const gone = join(tempDir(), 'gone');
   plainGit(repo, 'worktree', 'add', '-q', gone);
   rmSync(gone, { recursive: true });
@@ -378,13 +379,13 @@ test('how the repository is: head, branch, dirty, and checkouts that are gone (H
     { thread: 'x', path: null, ...DEAD },
     { thread: 'y', path: repo, ...living() },
   );
-  const found = await verify(repo, rows);
-  expect(found).toMatchObject({ head, branch: null, is_detached: true, is_dirty: true });
+  const found = await verify(repo, rows, ['agent-d']);
+  expect(found).toMatchObject({ head, branch: null, is_detached: true, is_dirty: true, dead_owners: ['agent-d'] });
   expect(found?.worktree_errors).toEqual([
     `agent-a: its checkout ${gone} does not exist`,
     expect.stringContaining(`${gone}: gitdir file points to non-existent location`),
   ]);
-  expect(await verify(tempDir(), [])).toBeNull();
+  expect(await verify(tempDir(), [], [])).toBeNull();
 });
 
 function commitFileLater(repo: string): void {

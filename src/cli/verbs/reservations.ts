@@ -108,8 +108,7 @@ async function list(context: Context, options: Options): Promise<void> {
   if (!context.globals.json) {
     return console.log(renderReservations(found.rows, { names: await namesOf(reader, found.rows), dead }));
   }
-  const verified = await verify(context.cwd, found.rows);
-  const verification = verified === null ? null : { ...verified, dead_owners: [...dead] };
+  const verification = await verify(context.cwd, found.rows, [...dead]);
   printJson({ reservations: found.rows.map((row) => reservationOutput(row, null)), alive_only, thread, verification });
 }
 
