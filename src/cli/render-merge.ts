@@ -64,5 +64,5 @@ function entryRow(entry: MergeQueueEntry, names: QueueReport['names']): string[]
   const where = conflicts.length === 0 ? '' : ` (${conflicts.slice(0, 3).join(', ')})`;
   const next = entry.suggested_action.replace(/\bagent-[a-z2-7]+/g, (id) => names.get(id) ?? id);
   const name = names.get(entry.session_id) ?? entry.session_id;
-  return [mark, paint('bold', safe(name)), safe(entry.branch), safe(entry.base_branch), clip(`${next}${where}`, 120)];
+  return [mark, paint('bold', safe(name)), safe(entry.branch), safe(entry.base_branch), clip(`${next}${where}`, 400)];
 }

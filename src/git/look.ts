@@ -3,7 +3,7 @@ import { quoted } from '../model/shell.ts';
 import { fileExists } from '../sys/directory.ts';
 import { branchHead } from './branch.ts';
 import { checkoutOf } from './common-dir.ts';
-import { operationUnderWay } from './operation.ts';
+import { type Operation, operationUnderWay } from './operation.ts';
 import { git, gitFailed, gitOutput } from './run.ts';
 
 /** What one `git status` says about a session's worktree. */
@@ -31,15 +31,19 @@ export async function lookAtWorktree(wanted: { repo_root: string; path: string; 
     });
   }
   const operation = operationUnderWay(checkout.git_dir);
-  if (operation !== null) throw refused('operation_in_progress', `a ${operation} is in progress in ${path}`);
+  if (operation !== null) throw underWay(path, operation);
   const args = ['status', '--porcelain=v2', '--branch', '-z', '--no-renames', '--untracked-files=normal'];
   const result = await git(args, { cwd: path });
   if (result.code !== 0) throw gitFailed(`read the status of ${path}`, result);
   const lines = result.stdout.split('\0').filter((line) => line !== '');
   const head = headerOf(lines, 'branch.oid');
   const on = headerOf(lines, 'branch.head');
-  if (on !== branch) throw refused('worktree_elsewhere', `the worktree is on ${on}, not on its branch ${branch}`);
-  if (head === '(initial)') throw refused('no_commit_yet', `the branch ${branch} has no commit`);
+  if (on !== branch) throw await elsewhere(wanted, { on, head });
+  if (head === '(initial)')
+    throw refused('no_commit_yet', `the branch ${branch} of ${path} has no commit`, {
+      hint: 'Commit there what is to be merged, or let the worktree go: drover worktree clean.',
+      recovery_commands: [`git -C ${quoted(path)} status`],
+    });
   return { head, dirty: lines.flatMap((line) => pathOf(line) ?? []) };
 }
 
@@ -62,8 +66,42 @@ async function lookAtBranch({ repo_root, path, branch }: { repo_root: string; pa
     });
   }
   const head = await branchHead(repo_root, branch);
-  if (head === null) throw refused('branch_gone', `${path} is gone, and its branch ${branch} as well`);
-  return { head, dirty: [] };
+  if (head !== null) return { head, dirty: [] };
+  throw refused('branch_gone', `${path} is gone, and its branch ${branch} as well`, {
+    hint: `Nothing is left to be merged. If its commits are needed, look for the last one and give it the branch again: git -C ${quoted(repo_root)} branch ${quoted(branch)} COMMIT. Else let it go: drover worktree clean.`,
+    recovery_commands: [`git -C ${quoted(repo_root)} fsck --no-reflogs --lost-found`],
+  });
+}
+
+/** Somebody changed to another branch, or to none, or gave the branch another name. The way back loses no commit. */
+async function elsewhere(
+  { repo_root, path, branch }: Parameters<typeof lookAtWorktree>[0],
+  { on, head }: { on: string; head: string },
+): Promise<AppError> {
+  const at = `git -C ${quoted(path)}`;
+  if (on !== DETACHED && (await branchHead(repo_root, branch)) === null)
+    return refused('worktree_elsewhere', `the worktree ${path} is on ${on}; its branch ${branch} is gone`, {
+      hint: `If ${on} is what it is called now, give it its name back.`,
+      recovery_commands: [`${at} branch -m ${quoted(on)} ${quoted(branch)}`],
+    });
+  const work = on === DETACHED ? head : on;
+  const where = on === DETACHED ? `on no branch, at ${head.slice(0, 12)}` : `on ${on}`;
+  return refused('worktree_elsewhere', `the worktree ${path} is ${where}, not on its branch ${branch}`, {
+    hint: `Go back to its branch, and take along what was committed since.`,
+    recovery_commands: [`${at} switch ${quoted(branch)}`, `${at} merge ${quoted(work)}`],
+  });
+}
+
+/** What git says instead of a branch's name when HEAD is on none. */
+const DETACHED = '(detached)';
+
+function underWay(path: string, operation: Operation): AppError {
+  const at = `git -C ${quoted(path)}`;
+  const back = operation === 'bisect' ? `${at} bisect reset` : `${at} ${operation} --abort`;
+  return refused('operation_in_progress', `a ${operation} is in progress in ${path}`, {
+    hint: `Finish it there, or take it back.`,
+    recovery_commands: [`${at} status`, back],
+  });
 }
 
 /** Writes the `.git` of worktrees anew that have lost it, and changes no other file. */
@@ -87,6 +125,6 @@ function pathOf(line: string): string | null {
   return line.slice(at);
 }
 
-function refused(code: string, message: string): AppError {
-  return new AppError('refused', code, message, { preserved: 'nothing was changed' });
+function refused(code: string, message: string, way_out: { hint: string; recovery_commands: string[] }): AppError {
+  return new AppError('refused', code, message, { ...way_out, preserved: 'nothing was changed' });
 }

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
+import { quoted } from '../model/shell.ts';
 import { moveAside, removeTree } from '../sys/discard.ts';
 import { factsAt, type WorkFacts } from './facts.ts';
 import { gitPatiently, isContention, MAX_ATTEMPTS, pause } from './patient.ts';
@@ -39,7 +40,7 @@ export async function addWorktree(wanted: NewWorktree): Promise<void> {
       timeout_ms: CHECKOUT_TIMEOUT_MS,
     });
     if (result.code === 0) return;
-    const failure = judgeAddFailure(wanted, result);
+    const failure = await judgeAddFailure(wanted, result);
     if (!(failure instanceof AppError && failure.code === 'branch_exists')) await dropNewBranch(wanted);
     if (failure instanceof AppError) throw failure;
     if (attempt === MAX_ATTEMPTS) throw gitFailed(`add the worktree ${path}`, result);
@@ -84,7 +85,8 @@ async function checkWanted({ repo_root, path, branch, base_commit }: NewWorktree
       hint: 'See git help check-ref-format.',
     });
   }
-  if ((await resolveCommit(repo_root, `refs/heads/${branch}`)) !== null) throw branchExists(branch);
+  if ((await resolveCommit(repo_root, `refs/heads/${branch}`)) !== null)
+    throw await branchExists({ repo_root, branch });
   if (!COMMIT_ID.test(base_commit) || (await resolveCommit(repo_root, base_commit)) !== base_commit) {
     throw new AppError('not_found', 'base_not_found', `there is no commit ${JSON.stringify(base_commit)}`, {
       hint: 'Give the full id of a commit of this repository.',
@@ -92,17 +94,35 @@ async function checkWanted({ repo_root, path, branch, base_commit }: NewWorktree
   }
 }
 
-function branchExists(branch: string): AppError {
-  return new AppError('refused', 'branch_exists', `a branch is in the way of ${branch}`, {
-    hint: 'Choose another name or delete the branch.',
-    data: { branch },
+/** The branch itself, or one that git would need as a folder, or one in the folder it would be. */
+async function branchExists({ repo_root, branch }: Pick<NewWorktree, 'repo_root' | 'branch'>): Promise<AppError> {
+  const parts = branch.split('/');
+  const folders = parts.slice(0, -1).map((_part, i) => parts.slice(0, i + 1).join('/'));
+  const args = ['for-each-ref', '--format=%(refname)', '--', `refs/heads/${parts[0]}`];
+  const listed = await gitOutput(`look for branches like ${branch}`, args, { cwd: repo_root });
+  const names = listed.split('\n').map((ref) => ref.replace(/^refs\/heads\//, ''));
+  const found =
+    names.find((name) => name === branch || folders.includes(name)) ??
+    names.find((name) => name.startsWith(`${branch}/`)) ??
+    branch;
+  const rename = `git -C ${quoted(repo_root)} branch -m ${quoted(found)} ${quoted(`${found}-old`)}`;
+  const isFolder = folders.includes(found);
+  const other = isFolder ? 'choose another worktree.branch_prefix' : 'choose another name';
+  return new AppError('refused', 'branch_exists', `the branch ${found} is in the way of ${branch}`, {
+    hint: `Rename it (${rename}), or ${other}.`,
+    preserved: 'nothing was changed',
+    recovery_commands: [rename],
+    data: { branch: found },
   });
 }
 
-function judgeAddFailure({ path, branch }: NewWorktree, result: GitResult): AppError | 'contention' | 'stale_entry' {
+async function judgeAddFailure(
+  { repo_root, path, branch }: NewWorktree,
+  result: GitResult,
+): Promise<AppError | 'contention' | 'stale_entry'> {
   const { stderr } = result;
   if (/a branch named .* already exists|reference already exists|exists; cannot create/s.test(stderr)) {
-    return branchExists(branch);
+    return branchExists({ repo_root, branch });
   }
   if (/is a missing but already registered worktree/.test(stderr)) return 'stale_entry';
   if (/fatal: '.*' already exists/s.test(stderr)) {

@@ -64,8 +64,13 @@ export async function factsOf(row: SessionRow, ground: Ground): Promise<Known> {
     return await readFacts(row, ground);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind === 'bug') throw error;
-    return unknowable(row, ground.target, error.message);
+    return unknowable(row, ground.target, withWayOut(error));
   }
+}
+
+/** With the commands that mend it: the queue repeats this until somebody does. */
+function withWayOut({ message, details: { recovery_commands: commands = [] } }: AppError): string {
+  return commands.length === 0 ? message : `${message}: ${commands.join(' && ')}`;
 }
 
 function blankCandidate(row: SessionRow, base_branch: string): Candidate {

@@ -17,20 +17,50 @@ test('head and changes of a worktree, in one look, whatever the files are called
   expect(seen.dirty.sort()).toEqual(['a b.txt', 'dir/', 'gone.txt', 'moved away.txt', 'new\nline.txt']);
 });
 
-test('a worktree that is elsewhere, in the middle of something, or not ours is no entry', async () => {
+test('a worktree that is elsewhere, in the middle of something, or not ours is no entry, and says the way out', async () => {
   const world = await field();
   const look = (path: string, branch: string) => lookAtWorktree({ repo_root: world.repo, path, branch });
   const row = await world.session('builder', { commits: [{ 'README.md': 'hello\nours\n' }] });
   const [path, branch] = [row.worktree_path ?? '', row.branch ?? ''];
+  const refused = async (code: string, ...commands: string[]) => {
+    const error = { code, details: { hint: expect.any(String), recovery_commands: commands } };
+    await expect(look(path, branch)).rejects.toMatchObject(error);
+    return commands.map((command) => command.replace(`git -C ${path} `, ''));
+  };
+  const follow = (commands: readonly string[]) => {
+    for (const command of commands) plainGit(path, ...command.split(' '));
+  };
+  const back = `git -C ${path} switch ${branch}`;
   plainGit(path, 'switch', '--quiet', '-c', 'somewhere');
-  await expect(look(path, branch)).rejects.toMatchObject({ code: 'worktree_elsewhere' });
+  const there = commit(path, { 'there.txt': 't\n' });
+  follow(await refused('worktree_elsewhere', back, `git -C ${path} merge somewhere`));
+  expect(await look(path, branch)).toEqual({ head: there, dirty: [] });
   plainGit(path, 'switch', '--quiet', '--detach', branch);
-  await expect(look(path, branch)).rejects.toMatchObject({ code: 'worktree_elsewhere' });
-  plainGit(path, 'switch', '--quiet', branch);
+  const lone = commit(path, { 'lone.txt': 'l\n' });
+  follow(await refused('worktree_elsewhere', back, `git -C ${path} merge ${lone}`));
+  expect(await look(path, branch)).toEqual({ head: lone, dirty: [] });
+  plainGit(path, 'branch', '-m', 'renamed');
+  follow(await refused('worktree_elsewhere', `git -C ${path} branch -m renamed ${branch}`));
+  expect(await look(path, branch)).toEqual({ head: lone, dirty: [] });
   commit(world.repo, { 'README.md': 'hello\ntheirs\n' });
   expect(tryPlainGit(path, ['rebase', '--quiet', 'main']).code).toBe(1);
-  await expect(look(path, branch)).rejects.toMatchObject({ code: 'operation_in_progress' });
+  follow(await refused('operation_in_progress', `git -C ${path} status`, `git -C ${path} rebase --abort`));
+  expect(await look(path, branch)).toEqual({ head: lone, dirty: [] });
+  plainGit(path, 'update-ref', '-d', `refs/heads/${branch}`);
+  await refused('no_commit_yet', `git -C ${path} status`);
   await expect(look(tempDir('foreign'), branch)).rejects.toMatchObject({ code: 'worktree_foreign' });
+});
+
+test('the queue repeats the way out with the sentence', async () => {
+  const world = await field();
+  const row = await world.session('builder', { commits: [{ 'a.txt': 'a\n' }] });
+  const [path, branch] = [row.worktree_path ?? '', row.branch ?? ''];
+  plainGit(path, 'switch', '--quiet', '-c', 'somewhere');
+  const { entries } = await world.queue({ dry_run: true });
+  const way = `git -C ${path} switch ${branch} && git -C ${path} merge somewhere`;
+  expect(entries.map(({ suggested_action }) => suggested_action)).toEqual([
+    `the worktree ${path} is on somewhere, not on its branch ${branch}: ${way}`,
+  ]);
 });
 
 test('what pairs of commits differ in, each in its place, also when they do not', async () => {

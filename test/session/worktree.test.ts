@@ -237,9 +237,13 @@ describe('what cannot be made', () => {
     await fails(
       at,
       await at.asking('taken'),
-      /worktree_error: a branch is in the way of drover\/taken; Choose another/,
+      /worktree_error: the branch drover\/taken is in the way of drover\/taken; Rename it \(git -C .* branch -m drover\/taken drover\/taken-old\), or choose another name/,
     );
-    await fails(at, await at.asking('deep', { branch: 'main/deep' }), /a branch is in the way of main\/deep/);
+    await fails(
+      at,
+      await at.asking('deep', { branch: 'main/deep' }),
+      /the branch main is in the way of main\/deep; .*worktree.branch_prefix/,
+    );
     await fails(at, await at.asking('dash', { branch: '-b' }), /"-b" cannot be the name of a branch/);
     await fails(at, await at.asking('lost', { base_ref: 'f'.repeat(40) }), /there is no commit/);
     const blocked = await at.asking('blocked');
