@@ -1,6 +1,7 @@
 import type { GateRunRow } from '../model/gate-run.ts';
 import type { DecisionRow, FileActivityRow, IncidentRow } from '../model/incident.ts';
 import type { MailRow } from '../model/mail.ts';
+import type { MergeRow } from '../model/merge.ts';
 import type { PoolRow } from '../model/pool.ts';
 import { profileOf, type SessionRow } from '../model/session.ts';
 import type { TurnRow } from '../model/turn.ts';
@@ -20,6 +21,8 @@ export interface SessionFacts {
   verdicts: VerdictRow[];
   /** What gates said of its turns. */
   gate_runs: GateRunRow[];
+  /** What keeps its finished work out of its target; null: nothing, or nobody has tried since its end. */
+  merge_held: MergeRow | null;
   /** Files that it and another session changed, and what was decided about it. */
   incidents: IncidentRow[];
   decisions: DecisionRow[];
@@ -49,6 +52,7 @@ export function renderShow(facts: SessionFacts, now: number): string {
     mailBlock(facts.mail, now),
     stateBlock(facts.state_log, now),
     gateBlock(facts.gate_runs, now),
+    mergeBlock(facts.merge_held),
     verdictBlock(facts.verdicts, now),
     incidentBlock(facts, now),
   ];
@@ -76,6 +80,7 @@ function fields(facts: SessionFacts, now: number): string[][] {
     ['Harness', safe(row.native_session_id === null ? row.harness : `${row.harness}  ${row.native_session_id}`)],
     ['State', `${paintState(row.state)}${why === '' ? '' : ` (${safe(why)})`}`],
     ['Gate', lastGate(facts.gate_runs)],
+    ['Merge', mergeLine(facts, now)],
     ['Evidence', row.parked_evidence === null ? null : clip(row.parked_evidence, 160)],
     ['Pool', poolLine(row, pool, now)],
     ['Profile', row.profile_name === null ? null : safe(row.profile_name)],
@@ -217,6 +222,25 @@ function gateBlock(runs: readonly GateRunRow[], now: number): string {
     clip(row.reason ?? '', 60),
   ]);
   return block('GATES', ['WHEN', 'TURN', 'ROUND', 'VERDICT', 'TOOK', 'COMMAND', 'REASON'], rows);
+}
+
+/** Why its work is not in its target, and the command that lets somebody mend it. */
+function mergeLine({ session, merge_held }: SessionFacts, now: number): string | null {
+  if (merge_held === null) return null;
+  const { target, reason, ended_at } = merge_held;
+  const verb = session.state === 'completed' || session.state === 'zombie' ? 'recover' : 'resume';
+  const why = clip(`not merged into ${target}: ${reason}`, 160);
+  return `${why}, ${age(now - (ended_at ?? now))} ago; drover ${verb} ${safe(session.name)} lets it be mended`;
+}
+
+const OUTPUT_LINES = 12;
+
+/** The end of what the gate of its merge said. */
+function mergeBlock(held: MergeRow | null): string {
+  const output = held?.output?.trim() ?? '';
+  if (output === '') return '';
+  const lines = output.split('\n').slice(-OUTPUT_LINES);
+  return `${heading('MERGE')}\n${lines.map((line) => paint('dim', `| ${clip(line, 160)}`)).join('\n')}`;
 }
 
 function verdictBlock(verdicts: readonly VerdictRow[], now: number): string {

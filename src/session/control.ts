@@ -9,6 +9,7 @@ import { getSession } from '../store/session.ts';
 import { startOfDay } from '../sys/day.ts';
 import { readPage } from '../sys/read-text.ts';
 import type { Deps } from './deps.ts';
+import { heldMergeNote } from './held-merge.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
 import { ownerProbe } from './owner-probe.ts';
@@ -58,12 +59,13 @@ export async function resume(
   { text, force = false }: { text?: string | undefined; force?: boolean },
 ): Promise<Ended> {
   const now = deps.clock.now();
+  const held = await heldMergeNote(deps, row);
   const ended = await resumeSession(deps.store, {
     session_id: row.id,
-    brief: draft(caller, 'nudge', 'You are resumed', text ?? template(deps, 'resume').trim()),
+    brief: draft(caller, 'nudge', 'You are resumed', `${text ?? template(deps, 'resume').trim()}${held}`),
     interrupt_reason:
       row.state === 'parked' ? `parked: ${parkedWhy(row)}` : `${row.state}: ${row.end_reason ?? 'unknown'}`,
-    always_brief: text !== undefined,
+    always_brief: text !== undefined || held !== '',
     force,
     probe: ownerProbe(now),
     day: startOfDay(now),
@@ -137,7 +139,8 @@ export async function recover(
   }
   if (text !== undefined) checkTexts({ subject: '', body: text });
   const config = await deps.config_for(row.repo_root);
-  const body = `${text ?? template(deps, 'recover').trim()}\n\nThe task:\n${row.task}`;
+  const what = `${text ?? template(deps, 'recover').trim()}${await heldMergeNote(deps, row)}`;
+  const body = `${what}\n\nThe task:\n${row.task}`;
   const { id: _id, name: _name, ...inherited } = row;
   const parent = caller.session ?? (await liveParent(deps, row));
   const depth = depthBelow(parent, config.max_depth);

@@ -8,6 +8,7 @@ import { listStateLog } from '../../store/event.ts';
 import { listGateRuns } from '../../store/gate-list.ts';
 import { listIncidents } from '../../store/incident-list.ts';
 import { listMail } from '../../store/mail-list.ts';
+import { heldMerges } from '../../store/merge-held.ts';
 import { getPool } from '../../store/pool.ts';
 import { getSession, listSessions } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
@@ -61,10 +62,11 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     waitsOf(context, store, [session]),
   ]);
   const key = { session_id: session.id, limit: LOG_LIMIT };
-  const [incidents, decisions, activity] = await Promise.all([
+  const [incidents, decisions, activity, held] = await Promise.all([
     listIncidents(store, { ...key, repo_root: null, is_open: false }),
     listDecisions(store, key),
     listActivity(store, key),
+    heldMerges(store, [session.id]),
   ]);
   const dir = homePaths.session(context.home, session.id);
   return {
@@ -74,6 +76,7 @@ async function gather(context: Context, store: Store, session: SessionRow): Prom
     state_log,
     verdicts,
     gate_runs,
+    merge_held: held.get(session.id) ?? null,
     incidents,
     decisions,
     activity,

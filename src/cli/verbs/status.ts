@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { mainRootOf } from '../../git/common-dir.ts';
 import type { IncidentRow } from '../../model/incident.ts';
+import type { MergeRow } from '../../model/merge.ts';
 import type { PoolRow } from '../../model/pool.ts';
 import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
 import type { WorktreeWait } from '../../session/worktree-wait.ts';
@@ -100,11 +101,29 @@ async function incidentsOf(store: Store | null, repo_root: string | null): Promi
   return listIncidents(store, { repo_root, is_open: true });
 }
 
+/** Of ended ones whose branch is there still: what keeps their work out of its target. */
+async function heldOf(store: Store | null, rows: readonly Shown[]): Promise<Map<string, MergeRow>> {
+  const ids = rows.flatMap((row) => (row.ended_at === null || row.worktree_path === null ? [] : [row.id]));
+  if (store === null || ids.length === 0) return new Map();
+  const { heldMerges } = await import('../../store/merge-held.ts');
+  return heldMerges(store, ids);
+}
+
+function heldOr(held: MergeRow | undefined, other: string): string {
+  return held === undefined ? other : `not merged into ${held.target}: ${held.reason}`;
+}
+
+function whyNot(row: Shown, held: ReadonlyMap<string, MergeRow>, pools: readonly PoolRow[], now: number): string {
+  return heldOr(held.get(row.id), reason(row, now, pools));
+}
+
 interface Desk {
   context: Context;
   store: Store | null;
   desk: HealthDesk;
 }
+
+const HEADER = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'];
 
 async function print({ context, store, desk }: Desk, rows: Shown[], options: Options): Promise<void> {
   const now = systemClock.now();
@@ -114,6 +133,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
   const reserved = await reservedFiles(store, repo_root, now);
   const { healths, gated, supervisor, disk_low, watchdog_silent_since } = await desk.examine(rows, now);
   const waits = await waitsOf(context, store, rows);
+  const held = await heldOf(store, rows);
   const waitOf = (row: Shown) => waits.get(row.id) ?? null;
   const healthOf = (row: Shown) => healths.get(row.id) ?? '-';
   const gatedOf = (row: Shown) => gated.get(row.id) ?? null;
@@ -131,6 +151,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
         verdict: healthOf(row),
         gated_at: gatedOf(row),
         worktree_wait: waitOf(row),
+        merge_held: heldOr(held.get(row.id), '') || null,
       })),
     });
     return;
@@ -139,7 +160,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     console.log('no sessions here yet; `drover sling "…"` starts one');
     return printReserved(reserved, now);
   }
-  const header = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOKENS', 'COST', 'WHY / TASK'];
+  const header = [...HEADER];
   const telling = tellingApart(rows, options.all === true);
   const lines = rows.map((row) => [
     paint('bold', clip(row.name, 40)),
@@ -151,7 +172,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     row.last_activity_at === null ? '-' : `${age(now - row.last_activity_at)} ago`,
     tokens(row.input_tokens + row.output_tokens),
     dollars(row.cost_micros),
-    clip(whyOf(waitOf(row)) || gateText(gatedOf(row), now) || reason(row, now, pools) || row.task, 60),
+    clip(whyOf(waitOf(row)) || gateText(gatedOf(row), now) || whyNot(row, held, pools, now) || row.task, 60),
   ]);
   if (options.watch) console.log('');
   header.splice(1, 0, ...telling.map(({ title }) => title));
