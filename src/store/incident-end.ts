@@ -108,16 +108,21 @@ const WHY = `CASE
   WHEN s.ended_at IS NOT NULL AND s.worktree_path IS NULL THEN 'its worktree is gone: ' || s.name
   WHEN s.ended_at IS NOT NULL AND (o.ended_at IS NOT NULL OR o.id IS NULL) THEN 'both have ended' END`;
 
-/** Of a warning the owner of the reservation is one of the two: without it nothing is reserved. */
-const OVER = `SELECT i.id,
-    CASE WHEN i.kind = 'reserved' AND s.ended_at IS NOT NULL THEN 'ended: ' || s.name ELSE ${WHY} END AS resolution
+/** A warning stands as long as the work of who wrote can still come in, whatever became of who had reserved the files. */
+const OF_WARNING = `CASE
+  WHEN s.merged_at >= i.created_at THEN 'merged: ' || s.name
+  WHEN s.id <> i.second_session_id OR s.ended_at IS NULL THEN NULL
+  WHEN s.branch IS NULL THEN 'ended: ' || s.name
+  WHEN s.worktree_path IS NULL THEN 'its worktree is gone: ' || s.name END`;
+
+const OVER = `SELECT i.id, CASE WHEN i.kind = 'reserved' THEN ${OF_WARNING} ELSE ${WHY} END AS resolution
   FROM incidents AS i CROSS JOIN sessions AS s ON s.id IN (i.first_session_id, i.second_session_id)
     LEFT JOIN sessions AS o ON o.id IN (i.first_session_id, i.second_session_id) AND o.id <> s.id
   WHERE i.resolved_at IS NULL AND (s.ended_at IS NOT NULL OR s.merged_at IS NOT NULL)`;
 
 /**
- * Ends the open incidents that are over by what became of their sessions: merged since, gone with its worktree, or both
- * ended (CX-27). One small read while none is open. Returns what was resolved.
+ * Ends the open incidents that are over by what became of their sessions: merged since, gone with its worktree, or, of an
+ * overlap, both ended (CX-27). One small read while none is open. Returns what was resolved.
  */
 export async function sweepIncidents(store: Store, now: number): Promise<IncidentRow[]> {
   const over = (tx: Tx) => tx.all<Over>(`SELECT * FROM (${OVER}) WHERE resolution IS NOT NULL`);

@@ -248,26 +248,33 @@ function warn(tx: Tx, { write, reservation, owner, key }: Trespass, { settings, 
   if (told === null) tellTrespass(tx, { incident, reservation, writer }, now);
 }
 
+/** Who wrote, and who had reserved it: the other's writes are nothing it would see by itself. */
 function tellTrespass(
   tx: Tx,
   { incident, reservation, writer }: { incident: IncidentRow; reservation: PathReservationRow; writer: SessionRow },
   now: number,
 ): void {
-  const { owner_name, glob, reason } = reservation;
-  const why = reason === null ? '' : ` (${reason})`;
-  const advice = `${owner_name} has reserved ${glob}${why}. Nobody is held. Agree with ${owner_name} by mail, or leave these files alone.`;
-  const { path, summary } = incident;
-  insertMail(
-    tx,
-    {
-      ...{ from_name: SYSTEM, from_id: null, to_name: writer.name, to_id: writer.id, type: 'conflict' },
-      ...{
-        priority: 'normal',
-        subject: `Reserved: ${path}`.slice(0, MAIL_SUBJECT_LIMIT),
-        body: `${summary}\n\n${advice}`,
+  const { owner_name, owner_session_id, glob, reason } = reservation;
+  const { id, path, summary } = incident;
+  const mail = (to: { id: string | null; name: string }, advice: string) =>
+    insertMail(
+      tx,
+      {
+        ...{ from_name: SYSTEM, from_id: null, to_name: to.name, to_id: to.id, type: 'conflict', priority: 'normal' },
+        ...{ subject: `Reserved: ${path}`.slice(0, MAIL_SUBJECT_LIMIT), body: `${summary}\n\n${advice}` },
+        payload_json: JSON.stringify({ file: path, description: summary, incident: id }),
       },
-      payload_json: JSON.stringify({ file: path, description: summary, incident: incident.id }),
-    },
-    now,
+      now,
+    );
+  const why = reason === null ? '' : ` (${reason})`;
+  mail(
+    writer,
+    `${owner_name} has reserved ${glob}${why}. Nobody is held. Agree with ${owner_name} by mail, or leave these files alone.`,
+  );
+  const owner = owner_session_id === null ? { id: null, name: OPERATOR } : readSession(tx, owner_session_id);
+  if (owner === null || ('ended_at' in owner && owner.ended_at !== null)) return;
+  mail(
+    owner,
+    `You have reserved ${glob}${why}; ${writer.name} was told, and nobody is held. Further files of this pair bring no more mail: drover incident show ${id}`,
   );
 }

@@ -213,18 +213,54 @@ describe('a write to what somebody else has reserved', () => {
     expect((await judge({ paths: ['b.md'], at: 14, now: 14 })).created).toEqual([]);
   });
 
-  test('the warning is over when one of the two has ended, with its worktree and all', async () => {
-    for (const [ended, resolution] of [
-      ['session-a', 'ended: a'],
-      ['session-b', 'ended: b'],
-    ] as const) {
-      const { world, judge } = await farm();
-      await world.store.write((tx) => tx.run("UPDATE sessions SET branch = 'x', worktree_path = '/w/' || id"));
-      await reserve(world, await row(world, 'session-a'), '**', 1);
-      await judge({ paths: ['a.md'] });
-      expect(await sweepIncidents(world.store, 20)).toEqual([]);
-      await stopSession(world.store, { session_id: ended, actor: 'cli', reason: 'x', now: 12 });
-      expect((await sweepIncidents(world.store, 20)).map((each) => each.resolution)).toEqual([resolution]);
-    }
+  test('who has reserved the files is told once for a pair, a person as the operator', async () => {
+    const { world, judge } = await farm();
+    await reserve(world, await row(world, 'session-a'), 'src/**', 1);
+    await reserve(world, null, 'docs/**', 2);
+    await judge({ paths: ['src/1', 'src/2', 'docs/1'] });
+    await judge({ paths: ['src/3', 'docs/2'] });
+    const told = async (id: string | null) =>
+      (await conflictMail(world, id)).map(({ subject, body }) => [subject, body]);
+    const incidents = await open(world);
+    const at = (path: string) => incidents.find((each) => each.path === path)?.id;
+    expect(await told('session-a')).toEqual([
+      ['Reserved: src/1', expect.stringContaining(`b was told, and nobody is held.`)],
+    ]);
+    expect(await told(null)).toEqual([
+      ['Reserved: docs/1', expect.stringContaining(`drover incident show ${at('docs/1')}`)],
+    ]);
+  });
+
+  test('the warning stands until the work of who wrote is in, or gone with its worktree, whoever has ended', async () => {
+    const { world, judge } = await farm();
+    const set = (id: string, text: string) =>
+      world.store.write((tx) => tx.run(`UPDATE sessions SET ${text} WHERE id = '${id}'`));
+    const warned = async (path: string, at: number) => {
+      await reserve(world, await row(world, 'session-a'), path, at);
+      expect((await judge({ paths: [path], at, now: at })).created).toHaveLength(1);
+    };
+    const swept = async () => (await sweepIncidents(world.store, 90)).map(({ resolution }) => resolution);
+    for (const id of ['session-a', 'session-b']) await set(id, `branch = 'x', worktree_path = '/w/${id}'`);
+    await warned('one.md', 3);
+    await set('session-b', 'merged_at = 4');
+    expect(await swept()).toEqual(['merged: b']);
+    await warned('two.md', 5);
+    for (const session_id of ['session-a', 'session-b'])
+      await stopSession(world.store, { session_id, actor: 'cli', reason: 'x', now: 12 });
+    expect(await swept()).toEqual([]);
+    await set('session-a', 'worktree_path = NULL');
+    expect(await swept()).toEqual([]);
+    await set('session-b', 'worktree_path = NULL');
+    expect(await swept()).toEqual(['its worktree is gone: b']);
+  });
+
+  test('of who wrote into the checkout itself nothing will be merged: the warning is over with its end', async () => {
+    const { world, judge } = await farm();
+    await reserve(world, await row(world, 'session-a'), '**', 1);
+    await judge({ paths: ['a.md'] });
+    await stopSession(world.store, { session_id: 'session-a', actor: 'cli', reason: 'x', now: 11 });
+    expect(await sweepIncidents(world.store, 20)).toEqual([]);
+    await stopSession(world.store, { session_id: 'session-b', actor: 'cli', reason: 'x', now: 12 });
+    expect((await sweepIncidents(world.store, 20)).map((each) => each.resolution)).toEqual(['ended: b']);
   });
 });
