@@ -1,3 +1,4 @@
+import { targetTrouble } from '../merge/advance.ts';
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
 import { type Forecast, forecast, type PastSession } from '../model/forecast.ts';
@@ -6,7 +7,7 @@ import type { PoolRow } from '../model/pool.ts';
 import { findPrice } from '../model/usage.ts';
 import { checkPlanFile, launchFacts, type PlanFileCheck, planInvalid } from '../plan/draft.ts';
 import { type GroundDeps, refuseLaunches } from '../session/ground.ts';
-import type { SlingLaunch } from '../session/sling.ts';
+import { type SlingLaunch, targetOf } from '../session/sling.ts';
 import { pastSessions } from '../store/history.ts';
 import { poolUses } from '../store/pool.ts';
 import { systemClock } from '../sys/clock.ts';
@@ -33,6 +34,7 @@ export async function planCheck(context: Context, word: string, variables: Recor
     ...refusedNotes(deps, check),
     ...slotNotes(check, slots, steps),
     ...notesOf(check, text, variables, coming, pools),
+    ...(await targetNotes(check, steps)),
   ];
   if (context.globals.json) {
     const launched = Object.fromEntries(launchFacts(launches));
@@ -94,6 +96,21 @@ function slotNotes(check: PlanFileCheck, slots: Slots, steps: readonly ExpandedS
         `slots: the ${attempts} attempts of ${id} keep their worktrees until all are over, max_worktrees is ${max}`,
       );
   return notes;
+}
+
+/** Targets into which nothing could be merged now: whoever goes to bed over one finds nothing merged in the morning. */
+async function targetNotes({ ground: { place } }: PlanFileCheck, steps: readonly ExpandedStep[]): Promise<string[]> {
+  if (place === null) return [];
+  const bases = new Set(steps.flatMap(({ merge, base }) => (merge === 'queue' ? [base ?? undefined] : [])));
+  const targets = new Set(await Promise.all([...bases].map((base) => targetOf(place, base))));
+  const troubles = await Promise.all(
+    [...targets].map((target) => (target === null ? null : targetTrouble(place.main_root, target))),
+  );
+  return troubles.flatMap((trouble) =>
+    trouble === null
+      ? []
+      : `${trouble.message}: until that is mended, no step is merged there. ${trouble.details.hint}`,
+  );
 }
 
 /** What is no mistake of the file and still worth a look before one goes to bed. */

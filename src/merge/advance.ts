@@ -17,14 +17,28 @@ export async function checkTarget(place: Place): Promise<void> {
   const path = await checkoutOfTarget(repo_root, target);
   if (path === null) return;
   await refuseUsedTarget(place, path);
-  const changed = (await dirtyChanges(path)).filter((change) => change.action !== 'create');
-  if (changed.length > 0) {
-    throw dirty(
-      target,
-      path,
-      changed.map((change) => change.path),
-    );
+  const changed = await changedIn(path);
+  if (changed.length > 0) throw dirty(target, path, changed);
+}
+
+/**
+ * Why nothing can be merged into a target now, as its checkout is: it has changes, or there are two; null: nothing of that is
+ * in the way. Changes nothing.
+ */
+export async function targetTrouble(repo_root: string, target: string): Promise<AppError | null> {
+  try {
+    const path = await checkoutOfTarget(repo_root, target);
+    const changed = path === null ? [] : await changedIn(path);
+    return path === null || changed.length === 0 ? null : dirty(target, path, changed);
+  } catch (error) {
+    if (error instanceof AppError && error.kind === 'refused') return error;
+    throw error;
   }
+}
+
+/** Files with changes that are not committed; new ones are in nobody's way until a merge has them. */
+async function changedIn(path: string): Promise<string[]> {
+  return (await dirtyChanges(path)).flatMap((change) => (change.action === 'create' ? [] : [change.path]));
 }
 
 async function checkoutOfTarget(repo_root: string, target: string): Promise<string | null> {

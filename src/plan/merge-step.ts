@@ -7,7 +7,7 @@ import type { SessionRow } from '../model/session.ts';
 import type { Deps } from '../session/deps.ts';
 import { openPullRequest } from '../session/pull-request.ts';
 import { mergesCutOff } from '../store/merge.ts';
-import { getStep, moveStep } from '../store/plan-step.ts';
+import { getStep, moveStep, parkStep } from '../store/plan-step.ts';
 import { getSession } from '../store/session.ts';
 import type { Effect } from './effects.ts';
 import { refusalOf } from './scene.ts';
@@ -28,6 +28,7 @@ export async function mergeStep(deps: Deps, wanted: Effect & { do: 'merge' }, si
   const { merge } = JSON.parse(step.spec_json) as ExpandedStep;
   let refusal: string | null;
   let way_on: WayOn | undefined;
+  let told: AppError | null = null;
   try {
     refusal = merge === 'pr' ? await openPullRequest(deps, row) : await mergeWhenFree(deps, wanted, row, signal);
   } catch (error) {
@@ -35,6 +36,7 @@ export async function mergeStep(deps: Deps, wanted: Effect & { do: 'merge' }, si
     if (refused === null && error instanceof AppError && error.kind !== 'bug') throw error;
     refusal = refused?.message ?? `internal: ${String(error)}`;
     if (refused !== null) way_on = wayOn(refused);
+    if (refused?.code === 'target_checkout_dirty') told = refused;
     if (refused === null) {
       // A bug must not meet every supervisor to come.
       await moveStep(store, { plan_id, step_id, round, to: 'parked', reason: refusal, now: clock.now() });
@@ -42,8 +44,11 @@ export async function mergeStep(deps: Deps, wanted: Effect & { do: 'merge' }, si
     }
   }
   const key = { plan_id, step_id, round, now: clock.now() };
-  if (refusal !== null) await moveStep(store, { ...key, to: 'parked', reason: refusal, ...(way_on && { way_on }) });
-  else if (merge === 'pr') await moveStep(store, { ...key, to: 'done', session_id });
+  if (refusal !== null) {
+    const move = { ...key, reason: refusal, ...(way_on && { way_on }) };
+    if (told === null) await moveStep(store, { ...move, to: 'parked' });
+    else await parkStep(store, move, wordsOf(told));
+  } else if (merge === 'pr') await moveStep(store, { ...key, to: 'done', session_id });
 }
 
 /** What the refusal itself says is to be done first; that the work is handed to another session, is no way for the step. */
@@ -53,6 +58,12 @@ function wayOn({ details }: AppError): WayOn {
     hint: hint ?? null,
     commands: recovery_commands.filter((command) => !/^drover (recover|merge) /.test(command)),
   };
+}
+
+/** A checkout with a person's changes in it: nobody else may touch them. */
+function wordsOf({ message, details }: AppError): { what: string; body: string } {
+  const { hint, unsafe_condition, recovery_commands = [] } = details;
+  return { what: message, body: [`${message} (${unsafe_condition}).`, hint, ...recovery_commands].join('\n') };
 }
 
 /** So many supervisors may be killed in the middle of it, as by a gate that ends whoever runs it; then a person has to look. */

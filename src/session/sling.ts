@@ -271,7 +271,7 @@ function baseWithoutWorktree(ref: string): AppError {
 }
 
 /** The branch that `--base` names, else the one the person is on: where the work is meant to go. */
-async function targetOf({ root, branch }: Place, ref: string | undefined): Promise<string | null> {
+export async function targetOf({ root, branch }: Place, ref: string | undefined): Promise<string | null> {
   const named = ref !== undefined && (await resolveCommit(root, `refs/heads/${ref}`)) !== null;
   return named ? ref : branch;
 }

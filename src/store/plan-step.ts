@@ -1,3 +1,4 @@
+import { MAIL_SUBJECT_LIMIT, OPERATOR } from '../model/mail.ts';
 import type { ExpandedStep } from '../model/plan.ts';
 import {
   ENDED_STEP_STATES,
@@ -9,7 +10,9 @@ import {
   type WayOn,
 } from '../model/plan-step.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
+import { quoted } from '../model/shell.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
+import { tellOperatorIn } from './operator-mail.ts';
 import { insertSteps, logIn, movePlanIn } from './plan.ts';
 import { sqlList } from './sql-list.ts';
 import type { Params, Store, Tx } from './store.ts';
@@ -81,6 +84,34 @@ export interface StepMove extends TryKey {
  */
 export async function moveStep(store: Store, move: StepMove): Promise<StepRow | null> {
   return store.write((tx) => moveStepIn(tx, move, {}));
+}
+
+/**
+ * Parks a step over something that only a person can put right, who is told in the same transaction: once for a plan, as long as that
+ * mail is not read. Null: somebody was first.
+ */
+export async function parkStep(
+  store: Store,
+  move: Omit<StepMove, 'to'>,
+  tell: { what: string; body: string },
+): Promise<StepRow | null> {
+  return store.write((tx) => {
+    const row = moveStepIn(tx, { ...move, to: 'parked' }, {});
+    if (row === null) return null;
+    const { name } = tx.get<{ name: string }>('SELECT name FROM plans WHERE id = :plan_id', {
+      plan_id: row.plan_id,
+    }) ?? {
+      name: row.plan_id,
+    };
+    const subject = `The plan ${name} waits: ${tell.what}`.slice(0, MAIL_SUBJECT_LIMIT);
+    const isTold = tx.get(
+      'SELECT 1 FROM mail WHERE to_name = :OPERATOR AND to_id IS NULL AND read_at IS NULL AND subject = :subject',
+      { OPERATOR, subject },
+    );
+    const body = `${tell.body}\n\nThen let it go on: drover plan resume ${quoted(row.plan_id)}`;
+    if (isTold === null) tellOperatorIn(tx, { subject, body, priority: 'high' }, move.now);
+    return row;
+  });
 }
 
 function moveStepIn(tx: Tx, move: StepMove, more: Params): StepRow | null {
