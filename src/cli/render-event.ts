@@ -53,7 +53,7 @@ export function renderEvent(row: EventRow, width = 160): string | null {
     case 'hook':
       return paint(
         data.ok ? 'dim' : 'yellow',
-        clip(`hook ${text('hook')}${data.ok ? '' : ` failed: ${text('output')}`}`, width),
+        clip(`hook ${text('hook')}${data.ok ? '' : ` failed: ${hookEnd(data)}${text('output')}`}`, width),
       );
     case 'gate':
       return paint(
@@ -68,6 +68,12 @@ export function renderEvent(row: EventRow, width = 160): string | null {
     default:
       return null;
   }
+}
+
+/** How a hook that failed ended, before what it said: it may have said nothing. */
+function hookEnd({ code, signal, timed_out, took_ms, output }: Record<string, unknown>): string {
+  const how = timed_out === true ? `ended after ${took_ms} ms` : code === null ? `by ${signal}` : `exit code ${code}`;
+  return output === '' ? how : `${how}: `;
 }
 
 /** `, ended 2 processes left behind, 1 did not go`; nothing when the turn cleaned up after itself. */

@@ -42,3 +42,13 @@ test('text of an agent cannot move the cursor or hide what follows', () => {
   const text = renderEvent(row('text', { text: 'a\u001b[2Jb\u202ec\u0007' }));
   expect(text).toBe('abc');
 });
+
+test('a hook that failed says how it ended, also when it printed nothing', () => {
+  const hook = { hook: 'after_run', ok: false, code: 3, signal: null, timed_out: false, took_ms: 700, output: '' };
+  const said = (more: object) => renderEvent(row('hook', { ...hook, ...more }));
+  expect(said({})).toBe('hook after_run failed: exit code 3');
+  expect(said({ output: 'no such file' })).toBe('hook after_run failed: exit code 3: no such file');
+  expect(said({ code: null, signal: 'SIGKILL' })).toBe('hook after_run failed: by SIGKILL');
+  expect(said({ code: null, timed_out: true })).toBe('hook after_run failed: ended after 700 ms');
+  expect(said({ ok: true })).toBe('hook after_run');
+});
