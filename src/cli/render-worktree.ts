@@ -1,4 +1,5 @@
 import type { Rescued } from '../git/rescue.ts';
+import { branchName } from '../git/worktree.ts';
 import { quoted } from '../model/shell.ts';
 import { ignoredText } from '../session/worktree-clean.ts';
 import type { ListedSlots, ListedWorktree, WorktreesCleaned } from '../session/worktree-slots.ts';
@@ -75,7 +76,7 @@ function savedLines(name: string, { ref, commit, ignored_ref }: Rescued): string
     `${paint('bold', safe(name))}: everything is saved in ${ref}`,
     `  commit ${commit}`,
     `  look at it: git show --stat ${quoted(ref)}`,
-    `  get it back: git branch rescued-${safe(name)} ${quoted(ref)}`,
+    `  get it back: git branch ${branchName('', 'rescued', name)} ${quoted(ref)}`,
   ];
   if (ignored_ref !== null)
     lines.push(

@@ -96,15 +96,17 @@ async function mergedMeanwhile(run: Run, row: SessionRow): Promise<EntryOutcome 
 /** E-152, E-154. */
 function checkEnded(row: SessionRow, verb: 'merge' | 'rebase'): void {
   if (row.ended_at === null) {
+    // Waiting for one that is held would last for ever.
+    const first = row.state === 'parked' ? 'resume' : 'wait';
     throw new AppError(
       'refused',
       'session_active',
       `Cannot ${verb} active session ${row.id} while it is ${row.state}`,
       {
-        hint: 'Wait for its end, or stop it.',
+        hint: row.state === 'parked' ? 'Let it go on to its end, or stop it.' : 'Wait for its end, or stop it.',
         unsafe_condition: 'it may commit to its branch at any moment',
         preserved: 'nothing was changed',
-        recovery_commands: [`drover wait ${quoted(row.name)}`, `drover stop ${quoted(row.name)}`],
+        recovery_commands: [`drover ${first} ${quoted(row.name)}`, `drover stop ${quoted(row.name)}`],
       },
     );
   }
@@ -115,8 +117,11 @@ function checkEnded(row: SessionRow, verb: 'merge' | 'rebase'): void {
       merged ??
       (row.branch === null
         ? 'It worked in the checkout itself.'
-        : `Its branch was ${row.branch}; if it is still there: git -C ${quoted(row.repo_root)} merge ${quoted(row.branch)}`),
+        : `Its worktree was removed, and its branch ${row.branch} if its commits were kept elsewhere; who recovers it starts from these.`),
     preserved: 'nothing was changed',
+    ...(row.merged_commit === null && row.branch !== null
+      ? { recovery_commands: [`drover recover ${quoted(row.name)}`] }
+      : {}),
   });
 }
 

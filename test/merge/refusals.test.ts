@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mergeSession, rebaseSession } from '../../src/merge/one.ts';
+import { AppError } from '../../src/model/error.ts';
 import { mergeLockPath } from '../../src/model/merge-place.ts';
 import type { SessionRow } from '../../src/model/session.ts';
 import { claimMerges, dropClaims, mergeCandidates, planMerges, settleFailed } from '../../src/store/merge.ts';
@@ -150,6 +151,26 @@ test('session_active: who lives is neither merged nor rebased (E-152, E-154)', a
   await expect(merge(world, row)).rejects.toMatchObject(refused('session_active'));
   await expect(rebase(world, row)).rejects.toMatchObject(refused('session_active'));
   expect(await state(world)).toEqual(before);
+});
+
+test('session_active: who lives is waited for, who is held has to go on first', async () => {
+  const world = await field();
+  const waysOf = async (state: 'idle' | 'parked') => {
+    const row = { ...(await world.session(state, { state: 'idle' })), state };
+    const error: unknown = await merge(world, row).catch((each: unknown) => each);
+    return error instanceof AppError ? error.details.recovery_commands : error;
+  };
+  expect(await waysOf('idle')).toEqual(['drover wait idle', 'drover stop idle']);
+  expect(await waysOf('parked')).toEqual(['drover resume parked', 'drover stop parked']);
+});
+
+test('no_worktree: whose branch drover removed is recovered, not told to merge it by hand', async () => {
+  const world = await field();
+  const row = await world.session('builder');
+  const bare = { ...row, worktree_path: null };
+  await expect(merge(world, bare)).rejects.toMatchObject({
+    ...{ code: 'no_worktree', details: { recovery_commands: ['drover recover builder'] } },
+  });
 });
 
 test('rebase_conflict: the branch is as it was, and the attempt is on record', async () => {
