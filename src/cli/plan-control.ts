@@ -6,6 +6,7 @@ import { resume, stop } from '../session/control.ts';
 import type { Deps } from '../session/deps.ts';
 import { type Caller, callerOf } from '../session/identity.ts';
 import { demandPerson } from '../session/rights.ts';
+import { haltedError, standingHalt } from '../store/halted.ts';
 import { findPlan, getPlan, movePlan } from '../store/plan.ts';
 import { cancelPlan, reopenMerges } from '../store/plan-step.ts';
 import { planView } from '../store/plan-view.ts';
@@ -25,9 +26,11 @@ export async function planPause(context: Context, word: string, reason: string):
   tell(plan, moved, 'running turns go on, nothing new starts');
 }
 
-/** `plan resume`: goes on. With `sessions` those go on too that a person has parked. */
+/** `plan resume`: goes on. With `sessions` those go on too that a person has parked. Throws `halted` (3). */
 export async function planResume(context: Context, word: string, options: { sessions?: boolean }): Promise<void> {
   const { deps, caller, plan } = await opened(context, word, 'resume a plan');
+  const halt = await standingHalt(deps.store);
+  if (halt !== null) throw haltedError(halt, 'nothing was changed');
   const resumed = options.sessions ? await resumeParked(deps, caller, plan) : [];
   await reopenMerges(deps.store, { plan_id: plan.id, now: deps.clock.now() });
   const moved = await movePlan(deps.store, { id: plan.id, to: 'active', reason: null, now: deps.clock.now() });

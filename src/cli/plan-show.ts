@@ -1,6 +1,7 @@
 import { AppError } from '../model/error.ts';
 import type { PlanView } from '../model/plan-view.ts';
 import { checkPlanFile, planInvalid } from '../plan/draft.ts';
+import { standingHalt } from '../store/halted.ts';
 import { findPlan, listPlanLog } from '../store/plan.ts';
 import { listPlanSummaries } from '../store/plan-list.ts';
 import { planView } from '../store/plan-view.ts';
@@ -12,6 +13,7 @@ import { groundDeps } from './plan-check.ts';
 import { isPlanFile, readPlanSource } from './plan-file.ts';
 import { nodesOf, planLines, type StepNode, stepNodes } from './plan-lines.ts';
 import { personWaits } from './plan-waits.ts';
+import { haltLine } from './render-halt.ts';
 import { planTable, progressLine, stepTable, summary } from './render-plan.ts';
 import { graphMermaid, graphText } from './render-plan-graph.ts';
 import { graphSvg } from './render-plan-svg.ts';
@@ -51,16 +53,18 @@ export async function planShow(
   const now = systemClock.now();
   const lines = planLines(view, now);
   const waiting = await personWaits(store, view.plan.run_id, now);
+  const halt = await standingHalt(store);
   const { settings_json, ...plan } = view.plan;
   if (context.globals.json) {
     const log = await listPlanLog(store, plan.id);
     const { steps, ...totals } = lines;
     const { budget, sessions } = view;
     const stored = { ...plan, settings: JSON.parse(settings_json) };
-    return printWhole(jsonLine({ plan: stored, ...totals, steps, sessions, budget, waiting, log }));
+    return printWhole(jsonLine({ halt, plan: stored, ...totals, steps, sessions, budget, waiting, log }));
   }
   const where = [plan.file === null ? '' : safe(plan.file), safe(plan.repo_root)].filter(Boolean).join('  in ');
   const parts = [
+    ...(halt === null ? [] : [haltLine(halt, now)]),
     `${plan.id}  ${paint('dim', where)}`,
     progressLine(lines, (plan.ended_at ?? now) - plan.created_at),
     stepTable(lines.steps, now, null),

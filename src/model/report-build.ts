@@ -1,3 +1,4 @@
+import type { HaltRow } from './halt.ts';
 import type { PlanSettings } from './plan.ts';
 import { type LiveSession, waitsForPerson } from './plan-stand.ts';
 import { REPORT_SCHEMA, type Report, type ReportKill } from './report.ts';
@@ -37,7 +38,11 @@ export function buildReport(rows: ReportRows, now: number): Report {
   const ended_at = plan === null ? (run.completed_at ?? endOf(rows)) : plan.ended_at;
   const settings = plan === null ? null : (JSON.parse(plan.settings_json) as PlanSettings);
   return {
-    ...{ verdict, headline: headlineOf(verdict, counts, plan, merged.length), schema_version: REPORT_SCHEMA },
+    ...{
+      verdict,
+      headline: headlineOf(verdict, counts, { plan, is_halted: isHalted(rows.halt, ended_at), merged: merged.length }),
+      schema_version: REPORT_SCHEMA,
+    },
     ...{ made_at: now, run: { id: run.id, name: run.name, status: run.status } },
     plan: planPart(plan, settings),
     ...{ started_at, ended_at, took_ms: Math.max(0, (ended_at ?? now) - started_at) },
@@ -61,6 +66,11 @@ export function buildReport(rows: ReportRows, now: number): Report {
       spans: spansOf(states.get(id) ?? [], now),
     })),
   };
+}
+
+/** What had ended before the halt has nothing to do with it. */
+function isHalted(halt: HaltRow | null, ended_at: number | null): boolean {
+  return halt !== null && (ended_at === null || ended_at >= halt.at);
 }
 
 /** As the rule that says whether a plan waits wants them. */

@@ -44,7 +44,11 @@ export function verdictOf(rows: Pick<ReportRows, 'plan' | 'run'>, counts: Counts
 const WORDS: Record<ReportVerdict, string> = { done: 'Done', failed: 'FAILED', parked: 'PARKED', running: 'Running' };
 
 /** One sentence from counts alone: what went wrong comes first. */
-export function headlineOf(verdict: ReportVerdict, counts: Counts, plan: PlanRow | null, merged: number): string {
+export function headlineOf(
+  verdict: ReportVerdict,
+  counts: Counts,
+  { plan, is_halted, merged }: { plan: PlanRow | null; is_halted: boolean; merged: number },
+): string {
   const { of, total, done } = counts;
   const unit = total === 1 ? of.slice(0, -1) : of;
   const parts = [
@@ -57,7 +61,7 @@ export function headlineOf(verdict: ReportVerdict, counts: Counts, plan: PlanRow
     part(counts.skipped, 'skipped'),
     part(counts.pending, 'not started'),
   ].filter((each) => each !== '');
-  const why = whyOf(plan);
+  const why = is_halted ? 'everything is halted until drover resume --all' : whyOf(plan);
   const head = `${WORDS[verdict]}${why === '' ? '' : `, ${why}`}:`;
   const tail = `${merged === 0 ? '' : `; ${merged} merged`}${droppedText(counts.dropped)}`;
   if (total === 0) return `${head} nothing was done, there ${of === 'steps' ? 'were no steps' : 'was no session'}.`;

@@ -1,5 +1,6 @@
 import type { BudgetRow } from './budget.ts';
 import type { GateRunRow } from './gate-run.ts';
+import type { HaltRow } from './halt.ts';
 import type { IncidentRow } from './incident.ts';
 import type { MailRow } from './mail.ts';
 import type { MergeRow } from './merge.ts';
@@ -101,6 +102,8 @@ export interface ReportRows {
   gates: readonly Omit<GateRunRow, 'seq'>[];
   verdicts: readonly ReportVerdictRow[];
   questions: readonly ReportQuestionRow[];
+  /** The halt that stands; null: none. */
+  halt: HaltRow | null;
   /** Of the schedules that started it: what became of due times since they fired the time before. */
   schedule_runs: readonly (ScheduleRunRow & { schedule_name: string | null })[];
   /** Of the run, its sessions, their profiles, and of everything. */

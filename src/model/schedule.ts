@@ -89,6 +89,8 @@ export interface ScheduleFact {
   /** Due times that wait for that end, oldest first. */
   waiting: readonly number[];
   occurrences: Occurrences;
+  /** The last halt that was lifted; what was due in it was not carried out then. */
+  halted: { from: number; until: number } | null;
 }
 
 /** What became of a due time, or of several in a row. */
@@ -141,12 +143,13 @@ function dueOf(fact: ScheduleFact, now: number): DueDecision {
   const release = is_running || schedule.overlap !== 'queue' ? null : (waiting[0] ?? null);
   const base = { schedule_id: schedule.id, was, release, replace: false };
   if (was === null || was > now) return { ...base, next_run_at: was, entries: [] };
-  const { run, missed } = caughtUp(schedule, occurrences, was, now);
+  const { run, missed } = caughtUp(fact, was, now);
   const entries: DueEntry[] = missed.map((span) => ({ ...span, state: 'missed' }));
   const room = new Room(fact, release !== null);
   for (const [i, at] of run.entries()) {
-    const placed = room.place(at, i === run.length - 1);
-    entries.push({ due_at: at, until_at: at, times: 1, ...placed });
+    const { state, reason } = room.place(at, i === run.length - 1);
+    const why = reason ?? (inHalt(fact, at) ? 'it was due while everything was halted' : null);
+    entries.push({ due_at: at, until_at: at, times: 1, state, reason: why });
   }
   const replace = is_running && entries.some(({ state }) => state === 'fired');
   return { ...base, next_run_at: occurrences.next(now), entries, replace };
@@ -186,26 +189,33 @@ class Room {
  * counting are looked at from their end.
  */
 function caughtUp(
-  { catch_up, catch_up_max }: ScheduleFact['schedule'],
-  occurrences: Occurrences,
+  fact: ScheduleFact,
   first: number,
   now: number,
 ): { run: number[]; missed: Omit<DueEntry, 'state'>[] } {
+  const { occurrences, schedule } = fact;
+  const { catch_up, catch_up_max } = schedule;
   const early: number[] = [];
   let at: number | null = first;
   for (; at !== null && at <= now && early.length < MAX_COUNTED; at = occurrences.next(at)) early.push(at);
   const isCut = at !== null && at <= now;
   const times = isCut ? lastUpTo(occurrences, first, now, Math.max(1, catch_up_max)) : early;
   const latest = times.at(-1) ?? first;
-  let run = now - latest <= ON_TIME_MS ? [latest] : [];
+  let run = now - latest <= ON_TIME_MS && !inHalt(fact, latest) ? [latest] : [];
   if (catch_up === 'latest') run = [latest];
   if (catch_up === 'all') run = times.slice(-Math.max(1, catch_up_max));
   const from = run[0] ?? now + 1;
   if (from === first) return { run, missed: [] };
   const before = early.filter((each) => each < from);
-  const reason = run.length === 0 ? 'nobody was there at that time' : 'passed over: a later one makes up for it';
   const until_at = isCut ? Math.min(latest, from - 1) : (before.at(-1) ?? first);
+  const wasHalted = inHalt(fact, first) || inHalt(fact, until_at);
+  const unseen = wasHalted ? 'everything was halted at that time' : 'nobody was there at that time';
+  const reason = run.length === 0 ? unseen : 'passed over: a later one makes up for it';
   return { run, missed: [{ due_at: first, until_at, times: isCut ? null : before.length, reason }] };
+}
+
+function inHalt({ halted }: ScheduleFact, at: number): boolean {
+  return halted !== null && at >= halted.from && at <= halted.until;
 }
 
 /** The last `count` instants up to `now` (or more), without walking through all since `first`: looks further and further back. */

@@ -3,6 +3,7 @@ import { advance } from '../model/plan-advance.ts';
 import type { Decision } from '../model/plan-facts.ts';
 import { factsOf, type PlanView, type WorktreeSettings } from '../model/plan-view.ts';
 import type { Deps } from '../session/deps.ts';
+import { standingHalt } from '../store/halted.ts';
 import { planView } from '../store/plan-view.ts';
 import { quotaLeft } from '../store/quota.ts';
 import { carryOutTogether } from './act.ts';
@@ -44,6 +45,8 @@ export async function advancePlan(
   for (let looks = 1; looks <= MAX_LOOKS; looks += 1) {
     const view = await planView(deps.store, plan_id, memory.sight);
     if (view === null || view.plan.ended_at !== null) return { ...done, wake_at: null };
+    // Asked after the view was taken: what a halt did to its sessions is no outcome of a step, it is gone with the halt.
+    if ((await standingHalt(deps.store)) !== null) return { ...done, wake_at: null };
     const scene = sceneOf(deps, view, memory, now);
     const facts = factsOf(
       withoutUncounted(scene, view),

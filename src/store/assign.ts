@@ -10,6 +10,7 @@ import {
 import type { DispatchRow } from '../model/dispatch.ts';
 import { AppError } from '../model/error.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
+import { isHalted } from './halted.ts';
 import { insertMail } from './mail.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import { readSession } from './session.ts';
@@ -56,7 +57,8 @@ export interface Assigned {
 
 /**
  * Chooses who does a targeted request, hands it over and ends the request, all in one transaction: no two take the same
- * idle delegate (I13), and no death in between hands it over twice (I10). Null: it is not pending any more.
+ * idle delegate (I13), and no death in between hands it over twice (I10). Null: it is not pending any more, or everything is
+ * halted.
  * Throws `lead_ended` (3) and what `insertSessionIn` throws; then it is still pending.
  */
 export async function assignDispatch(
@@ -65,6 +67,7 @@ export async function assignDispatch(
 ): Promise<Assigned | null> {
   const { id, lead_id, now } = input;
   return store.write((tx) => {
+    if (isHalted(tx)) return null;
     const request = tx.get<DispatchRow>("SELECT * FROM dispatch_requests WHERE id = :id AND state = 'pending'", { id });
     if (request === null) return null;
     const lead = liveLead(tx, lead_id);

@@ -6,6 +6,7 @@ import { quoted } from '../model/shell.ts';
 import type { EndCause } from '../model/turn.ts';
 import { refuseSpent } from './budget.ts';
 import { endEffects } from './end-effects.ts';
+import { refuseHalted } from './halted.ts';
 import { passIncidents } from './incident-list.ts';
 import { hasInput, insertMail, type MailDraft } from './mail.ts';
 import { checkSuccession, holdSlot } from './new-session.ts';
@@ -46,19 +47,26 @@ function must(tx: Tx, session_id: string): SessionRow {
  * Any live state → stopped, zombie → completed, everything else unchanged (CX-07, CX-45, O-77). The state is written
  * before any signal is sent, so that the turn's own settle loses (MODEL §2.5).
  */
-export async function stopSession(
-  store: Store,
-  input: { session_id: string; actor: Actor; reason: string; now: number },
-): Promise<Ended> {
-  return store.write((tx) => {
-    const before = must(tx, input.session_id);
-    const moved = transition(tx, { ...input, event: before.state === 'zombie' ? 'clean' : 'stop' });
-    const open_turn = markOpenTurn(tx, before.id, 'stop');
-    if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn };
-    if (moved.prev !== 'zombie')
-      endEffects(tx, moved.row, { now: input.now, died: false, reason: input.reason, terminated_by: 'runner' });
-    return { changed: true, prev: moved.prev, row: moved.row, open_turn };
-  });
+export async function stopSession(store: Store, input: StopInput): Promise<Ended> {
+  return store.write((tx) => stopIn(tx, input));
+}
+
+interface StopInput {
+  session_id: string;
+  actor: Actor;
+  reason: string;
+  now: number;
+}
+
+/** The same inside another transaction. */
+export function stopIn(tx: Tx, input: StopInput): Ended {
+  const before = must(tx, input.session_id);
+  const moved = transition(tx, { ...input, event: before.state === 'zombie' ? 'clean' : 'stop' });
+  const open_turn = markOpenTurn(tx, before.id, 'stop');
+  if (!moved.ok) return { changed: false, prev: before.state, row: before, open_turn };
+  if (moved.prev !== 'zombie')
+    endEffects(tx, moved.row, { now: input.now, died: false, reason: input.reason, terminated_by: 'runner' });
+  return { changed: true, prev: moved.prev, row: moved.row, open_turn };
 }
 
 /** Any live state → parked (operator); ends a turn in flight. */
@@ -112,8 +120,8 @@ export async function holdSession(
 /**
  * parked, failed or stopped → queued, with a mail that says so when nothing else is waiting (CX-04). Others unchanged.
  * Who was parked by its pool goes first of all, as the pool's probe: a person says "try now".
- * Throws `incident_open`, `budget_spent`, `turn_still_ending`, `taken_over`, `name_taken`, `live_owner` and `pool_probing`
- * (all 3).
+ * Throws `incident_open`, `budget_spent`, `turn_still_ending`, `taken_over`, `name_taken`, `live_owner` and `pool_probing`,
+ * and `halted` when a session says so while a halt stands (all 3).
  */
 export async function resumeSession(
   store: Store,
@@ -132,6 +140,7 @@ export async function resumeSession(
   },
 ): Promise<Ended> {
   return store.write((tx) => {
+    if (input.brief.from_id !== null) refuseHalted(tx, 'nothing was changed');
     const before = must(tx, input.session_id);
     const canResume = before.state === 'parked' || before.state === 'failed' || before.state === 'stopped';
     if (canResume)

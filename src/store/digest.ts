@@ -1,5 +1,6 @@
 import { mayStart } from '../model/pool.ts';
 import type { VerdictRow } from '../model/verdict.ts';
+import { isHalted } from './halted.ts';
 import { insertMail } from './mail.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import { tellOperatorIn } from './operator-mail.ts';
@@ -126,7 +127,8 @@ const FAILED_TOLD = 3;
 
 /**
  * Tells the patrol, and starts one when none lives, in one transaction; once in a row of patrols that read nothing the
- * operator as well. False: somebody has told it meanwhile, or its pool is shut.
+ * operator as well. False: somebody has told it meanwhile, its pool is shut, or
+ * everything is halted.
  */
 export async function sendDigest(
   store: Store,
@@ -134,6 +136,7 @@ export async function sendDigest(
 ): Promise<boolean> {
   return store.write((tx) => {
     const { desk, sling, news, now } = input;
+    if (isHalted(tx)) return false;
     const last = lastDigest(tx, desk);
     if (last.until !== news.until || last.sent_at !== news.sent_at || last.is_waiting) return false;
     const living = tx.get<{ id: string; name: string; pool: string }>(

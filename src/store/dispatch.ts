@@ -1,6 +1,7 @@
 import type { DispatchRow } from '../model/dispatch.ts';
 import { PRIORITIES } from '../model/mail.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
+import { isHalted } from './halted.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import type { Store } from './store.ts';
 
@@ -106,7 +107,7 @@ export async function settleDispatch(
 
 /**
  * An untargeted request becomes a session of its own, both in one transaction, so that no death in between makes two
- * (E-066). Null: it is not pending any more. Throws what `insertSessionIn` throws; then it is still pending.
+ * (E-066). Null: it is not pending any more, or everything is halted. Throws what `insertSessionIn` throws; then it is still pending.
  */
 export async function spawnDispatch(
   store: Store,
@@ -114,6 +115,7 @@ export async function spawnDispatch(
 ): Promise<SessionRow | null> {
   const { id, sling, actor, now } = input;
   return store.write((tx) => {
+    if (isHalted(tx)) return null;
     if (tx.get("SELECT 1 FROM dispatch_requests WHERE id = :id AND state = 'pending'", { id }) === null) return null;
     const session = insertSessionIn(tx, sling, actor);
     tx.run(

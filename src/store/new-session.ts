@@ -3,6 +3,7 @@ import type { Allowance } from '../model/plan.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
 import { boundOf, readBudget, setBudgetIn } from './budget.ts';
 import { appendEvent } from './event.ts';
+import { refuseHalted } from './halted.ts';
 import { inheritMail, insertMail, type MailDraft } from './mail.ts';
 import { handOverStepIn } from './plan-reopen.ts';
 import { refuseWhileRebased } from './rebase-claim.ts';
@@ -81,7 +82,7 @@ export interface SlingLimits {
  * Stores a session as `queued` with its brief as first mail, in one transaction (E-008, ARCHITECTURE §5 sling).
  *
  * A taken `name` of a live session gets `-2`, `-3` … unless the person chose it (`name_taken`); an id that exists is
- * generated again (H-05). Throws `name_taken`, `parent_ended`, `too_many_children`, for a successor also `taken_over`,
+ * generated again (H-05). Throws `halted` (3, unless a person slings), `name_taken`, `parent_ended`, `too_many_children`, for a successor also `taken_over`,
  * `turn_still_ending` and `live_owner` (all 3), and for a run what `ensureRun` throws.
  */
 export async function insertSession(store: Store, input: Sling): Promise<SessionRow> {
@@ -105,6 +106,8 @@ export interface Sling {
 
 /** The same inside another transaction. */
 export function insertSessionIn(tx: Tx, input: Sling, actor: Actor): SessionRow {
+  // While everything is halted only a person's own word starts anything.
+  if (actor !== 'cli' || input.brief.from_id !== null) refuseHalted(tx, 'nothing was stored');
   if (input.draft.parent_id !== null) checkParent(tx, input.draft.parent_id, input.limits);
   if (input.draft.recovered_from !== null) checkSuccession(tx, input.draft.recovered_from, input.draft.worktree_path);
   const name = freeName(tx, input.draft.name, input.is_name_chosen);

@@ -11,6 +11,7 @@ import {
 } from '../model/plan-step.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
 import { quoted } from '../model/shell.ts';
+import { isHalted } from './halted.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import { tellOperatorIn } from './operator-mail.ts';
 import { insertSteps, logIn, movePlanIn } from './plan.ts';
@@ -26,7 +27,8 @@ export interface TryKey {
 
 /**
  * Starts one session of a try, the step's claim and the session in one transaction: slung exactly once, whoever decides
- * it how often, and whatever is killed (I9, C-12). Null: somebody was first, or the plan is not active any more.
+ * it how often, and whatever is killed (I9, C-12). Null: somebody was first, the plan is not active any more, or
+ * everything is halted.
  * Throws what `insertSessionIn` throws; then nothing was written.
  */
 export async function startStep(
@@ -36,6 +38,7 @@ export async function startStep(
   const { plan_id, step_id, round, slot, sling, actor, now } = input;
   const key = { plan_id, step_id, round };
   return store.write((tx) => {
+    if (isHalted(tx)) return null;
     const taken = tx.get(
       'SELECT 1 FROM step_sessions WHERE plan_id = :plan_id AND step_id = :step_id AND round = :round AND slot = :slot',
       { ...key, slot },

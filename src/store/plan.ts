@@ -10,6 +10,7 @@ import {
   type StopCause,
 } from '../model/plan.ts';
 import { setBudgetIn } from './budget.ts';
+import { isHalted, refuseHalted } from './halted.ts';
 import { ensureRun } from './run.ts';
 import { sqlList } from './sql-list.ts';
 import type { Store, Tx } from './store.ts';
@@ -28,7 +29,7 @@ export interface PlanDraft {
 
 /**
  * Stores a plan with all its steps and its run, before anything of it starts, in one transaction (C-12).
- * Throws what `ensureRun` throws.
+ * Throws `halted` (3) and what `ensureRun` throws.
  */
 export async function insertPlan(store: Store, draft: PlanDraft): Promise<PlanRow> {
   return store.write((tx) => insertPlanIn(tx, draft));
@@ -37,6 +38,7 @@ export async function insertPlan(store: Store, draft: PlanDraft): Promise<PlanRo
 /** The same inside another transaction. */
 export function insertPlanIn(tx: Tx, draft: PlanDraft): PlanRow {
   const { settings, steps, now, ...rest } = draft;
+  refuseHalted(tx, 'nothing was stored, nothing was started');
   const run_id = ensureRun(tx, freeRunName(tx, settings.name), now);
   const row = tx.get<PlanRow>(
     `INSERT INTO plans (id, name, run_id, repo_root, working_dir, file, schedule_id, settings_json, state, created_at, updated_at)
@@ -168,6 +170,8 @@ export async function movePlan(store: Store, move: PlanMove): Promise<PlanRow | 
 
 /** The same inside another transaction. */
 export function movePlanIn(tx: Tx, { id, to, reason, now, is_through }: PlanMove): PlanRow | null {
+  // Whatever brings it back: a halt is lifted first, and takes along those that it paused.
+  if (to === 'active' && isHalted(tx)) return null;
   const isEnd = (ENDED_PLAN_STATES as readonly PlanState[]).includes(to);
   const row = tx.get<PlanRow>(
     `UPDATE plans SET state = :to, reason = :reason, updated_at = :now, ended_at = :ended_at

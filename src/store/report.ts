@@ -12,6 +12,7 @@ import type {
   ReportTurnRow,
   ReportVerdictRow,
 } from '../model/report-rows.ts';
+import { standingHaltIn } from './halted.ts';
 import { insertMail, type MailDraft } from './mail.ts';
 import { markReportedIn } from './plan.ts';
 import type { Store, Tx } from './store.ts';
@@ -116,8 +117,9 @@ function aroundIt(
   run_id: string,
   plan_id: string,
   until: number,
-): Pick<ReportRows, 'incidents' | 'schedule_runs' | 'budgets' | 'pools'> {
+): Pick<ReportRows, 'halt' | 'incidents' | 'schedule_runs' | 'budgets' | 'pools'> {
   return {
+    halt: standingHaltIn(tx),
     incidents: tx.all<IncidentRow>(
       `SELECT * FROM incidents WHERE first_session_id ${OF_RUN} OR second_session_id ${OF_RUN} ORDER BY created_at, id`,
       { run_id },

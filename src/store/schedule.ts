@@ -7,6 +7,7 @@ import {
   type ScheduleRunRow,
 } from '../model/schedule.ts';
 import type { Actor, SessionRow } from '../model/session.ts';
+import { isHalted } from './halted.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import { tellOperatorIn } from './operator-mail.ts';
 import { insertPlanIn, type PlanDraft } from './plan.ts';
@@ -91,7 +92,11 @@ export interface ScheduleState {
   schedule: ScheduleRow;
   waiting: number[];
   live: { session_id: string | null; plan_id: string | null }[];
+  /** The last halt that was lifted. */
+  halted: { from: number; until: number } | null;
 }
+
+const LAST_HALT = `SELECT at AS "from", lifted_at AS until FROM halts WHERE lifted_at IS NOT NULL ORDER BY seq DESC LIMIT 1`;
 
 const LIVE = `SELECT r.session_id, r.plan_id FROM schedule_runs AS r
   LEFT JOIN sessions AS s ON s.id = r.session_id LEFT JOIN plans AS p ON p.id = r.plan_id
@@ -101,8 +106,9 @@ const LIVE = `SELECT r.session_id, r.plan_id FROM schedule_runs AS r
 
 /** Schedules that are due, or whose waiting run may go now. In no particular order. */
 export async function dueSchedules(store: Store, now: number): Promise<ScheduleState[]> {
-  return store.read((tx) =>
-    tx
+  return store.read((tx) => {
+    const halted = tx.get<NonNullable<ScheduleState['halted']>>(LAST_HALT);
+    return tx
       .all<ScheduleRow>(
         `SELECT * FROM schedules WHERE is_enabled = 1 AND (next_run_at <= :now
            OR EXISTS (SELECT 1 FROM schedule_runs AS r WHERE r.schedule_id = schedules.id AND r.state = 'waiting'))`,
@@ -117,8 +123,9 @@ export async function dueSchedules(store: Store, now: number): Promise<ScheduleS
           )
           .map(({ due_at }) => due_at),
         live: tx.all<ScheduleState['live'][number]>(LIVE, { id: schedule.id }),
-      })),
-  );
+        halted,
+      }));
+  });
 }
 
 /** When the next schedule is due; null: none is. */
@@ -143,8 +150,8 @@ export interface Fired {
 
 /**
  * Carries a decision out in one transaction: the next time is moved from what it was (I9), every due time gets its row,
- * and what is to start is started. Whoever polls and whatever is killed: once per due time. Null: somebody was first.
- * Throws what the start throws; then nothing was written, and `failSchedule` is next.
+ * and what is to start is started. Whoever polls and whatever is killed: once per due time. Null: somebody was first, or
+ * everything is halted: a time that is due then is looked at when that is over. Throws what the start throws; then nothing was written, and `failSchedule` is next.
  */
 export async function fireSchedule(
   store: Store,
@@ -155,6 +162,7 @@ export async function fireSchedule(
   const fires = release !== null || entries.some(({ state }) => state === 'fired');
   if (fires !== (start !== null)) throw new Error('a decision and its start must agree');
   return store.write((tx) => {
+    if (isHalted(tx)) return null;
     const schedule = advanceIn(tx, decision, fires, now);
     if (schedule === null) return null;
     if (release !== null) takeWaiting(tx, schedule_id, release);

@@ -1,5 +1,6 @@
 import { BUDGET_SCOPES } from '../model/budget.ts';
 import { DISPATCH_KINDS, DISPATCH_STATES } from '../model/dispatch.ts';
+import { HALTED_KINDS } from '../model/halt.ts';
 import { PRIORITIES } from '../model/mail.ts';
 import { ENDED_PLAN_STATES, PLAN_STATES, STOP_CAUSES } from '../model/plan.ts';
 import { ENDED_STEP_STATES, STEP_STATES } from '../model/plan-step.ts';
@@ -203,5 +204,25 @@ CREATE TABLE pool_quotas (
 ) STRICT, WITHOUT ROWID;
 `;
 
-/** Plans, schedules, requests, budgets, gates behind turns, what providers say of their quotas. One migration. */
-export const PLANS = PLAN_TABLES + SCHEDULE_TABLES + GATE_TABLES + QUOTA_TABLES;
+/** At most one halt stands; `halted` is what it took, and empty while none does. */
+const HALT_TABLES = `
+CREATE TABLE halts (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  halted_by TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  lifted_at INTEGER,
+  lifted_by TEXT,
+  CHECK ((lifted_at IS NULL) = (lifted_by IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX one_halt ON halts(lifted_at IS NULL) WHERE lifted_at IS NULL;
+CREATE INDEX halts_by_end ON halts(lifted_at);
+CREATE TABLE halted (
+  kind TEXT NOT NULL CHECK (kind IN (${sqlList(HALTED_KINDS)})),
+  id TEXT NOT NULL,
+  PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+`;
+
+/** Plans, schedules, requests, budgets, gates behind turns, what providers say of their quotas, halts. One migration. */
+export const PLANS = PLAN_TABLES + SCHEDULE_TABLES + GATE_TABLES + QUOTA_TABLES + HALT_TABLES;

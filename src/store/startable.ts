@@ -11,11 +11,13 @@ export const HELD_BY_PLAN = `(s.turn = 0 AND EXISTS (SELECT 1 FROM step_sessions
     OR (plan.stopping IS NOT NULL AND s.resume_count = 0 AND s.recovered_from IS NULL AND ${LEFT_OUT}))))`;
 
 /**
- * Nothing but a slot keeps the session `s` from its next turn: no back-off runs, its plan lets it begin and its pool is open to it. Needs `:now`.
+ * Nothing but a slot keeps the session `s` from its next turn: no back-off runs, its plan lets it begin, its pool is open to it, and it is
+ * not tried again while everything is halted. Needs `:now`.
  * What `mayStart` says, for many sessions at once.
  */
 export const STARTABLE = `(s.next_turn_at IS NULL OR s.next_turn_at <= :now) AND NOT EXISTS (SELECT 1 FROM pools AS p WHERE p.name = s.pool AND
-  (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now))) AND NOT ${HELD_BY_PLAN}`;
+  (p.state = 'blocked' OR (p.state = 'probing' AND p.probe_id <> s.id) OR (p.state = 'open' AND p.retry_at > :now))) AND NOT ${HELD_BY_PLAN}
+  AND NOT (s.attempt > 0 AND EXISTS (SELECT 1 FROM halts WHERE lifted_at IS NULL))`;
 
 /** The session `s` asked for a worktree and has none yet; it may have a slot for one. */
 export const WANTS_WORKTREE = 's.branch IS NOT NULL AND s.base_ref IS NOT NULL AND s.worktree_path IS NULL';

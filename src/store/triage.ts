@@ -1,5 +1,6 @@
 import { mayStart } from '../model/pool.ts';
 import type { SessionRow } from '../model/session.ts';
+import { isHalted } from './halted.ts';
 import { insertSessionIn, type Sling } from './new-session.ts';
 import { readPool } from './pool.ts';
 import type { Store, Tx } from './store.ts';
@@ -22,6 +23,7 @@ export async function mayAsk(store: Store, limits: AskLimits): Promise<boolean> 
 }
 
 function isAffordable(tx: Tx, { per_day, pool, now }: AskLimits): boolean {
+  if (isHalted(tx)) return false;
   const asked = tx.get<{ n: number }>("SELECT count(*) AS n FROM verdicts WHERE act = 'triage' AND at > :since", {
     since: now - DAY_MS,
   });

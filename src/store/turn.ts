@@ -2,6 +2,7 @@ import type { Actor, SessionRow } from '../model/session.ts';
 import type { EndCause, TurnRow } from '../model/turn.ts';
 import { firstSpent } from './budget.ts';
 import { appendEvent } from './event.ts';
+import { isHalted } from './halted.ts';
 import { type Claimed, claimInput, hasInput, PROMPT_ORDER } from './mail.ts';
 import { startOf } from './pool.ts';
 import { readSession } from './session.ts';
@@ -33,8 +34,8 @@ export interface Claim extends Claimed {
 /**
  * Takes the next turn of a queued or idle session: state, fence, turn row and its mail in one transaction (I2, I3, I4).
  * `null`: somebody was first, nothing is waiting (O-51), the back-off still runs, its pool is shut, its plan rests,
- * every slot is taken, a budget of it is spent, or the lease is lost. The disk need not have it yet (`Store.writeAhead`):
- * whoever lets the turn's process run syncs the log first.
+ * every slot is taken, it would be tried again while everything is halted, a budget of it is spent, or the lease is lost.
+ * The disk need not have it yet (`Store.writeAhead`): whoever lets the turn's process run syncs the log first.
  */
 export async function claimTurn(store: Store, input: ClaimInput): Promise<Claim | null> {
   return store.writeAhead((tx) => claimIn(tx, input));
@@ -44,6 +45,7 @@ function claimIn(tx: Tx, input: ClaimInput): Claim | null {
   const before = readSession(tx, input.session_id);
   if (before === null || (before.state !== 'queued' && before.state !== 'idle')) return null;
   if (before.next_turn_at !== null && before.next_turn_at > input.now) return null;
+  if (before.attempt > 0 && isHalted(tx)) return null;
   if (isHeldByPlan(tx, before) || startOf(tx, before, input.now) !== 'go') return null;
   if (!hasInput(tx, before.id) || !holdsLease(tx, input.lease_fence)) return null;
   if (openTurn(tx, before.id) || inFlight(tx) >= input.max_in_flight) return null;

@@ -1,5 +1,6 @@
 import { runDispatches } from '../plan/dispatch.ts';
 import { listDispatch, nextDispatches, releaseDispatch } from '../store/dispatch.ts';
+import { standingHalt } from '../store/halted.ts';
 import type { Desk, DeskOptions } from './desk.ts';
 
 /** Requests of one pass. */
@@ -49,6 +50,7 @@ export class DispatchDesk implements Desk {
   }
 
   async #hasFresh(now: number): Promise<boolean> {
+    if ((await standingHalt(this.#options.deps.store)) !== null) return false;
     const pending = await listDispatch(this.#options.deps.store, { limit: LIMIT + this.#pauses.size });
     const ids = new Set(pending.map(({ id }) => id));
     for (const id of this.#pauses.keys()) if (!ids.has(id)) this.#pauses.delete(id);

@@ -3,6 +3,7 @@ import { type DueDecision, due, type Occurrences, type ScheduleFact } from '../m
 import { LIVE_STATES } from '../model/session.ts';
 import { occurrencesOf, startOf } from '../plan/schedule.ts';
 import { stopSession } from '../store/control.ts';
+import { standingHalt } from '../store/halted.ts';
 import { getPlan } from '../store/plan.ts';
 import { cancelPlan } from '../store/plan-step.ts';
 import {
@@ -52,6 +53,8 @@ export class ScheduleDesk implements Desk {
     if (version === this.#version && !isDue && !this.#hasWaiting) return;
     this.#version = version;
     this.#next = await nextScheduleAt(deps.store);
+    // When it is lifted, this is looked at again: what is due by then is caught up.
+    if ((await standingHalt(deps.store)) !== null) return;
     if ((await this.#decide(now)).length === 0) return;
     this.#isBusy = true;
     begin('schedules', async () => {
@@ -132,7 +135,7 @@ interface Due extends ScheduleState {
 }
 
 /** The expression is read when something is asked of it, which is not every time something waits. */
-function factOf({ schedule, waiting, live }: ScheduleState): ScheduleFact & { broken: () => AppError | null } {
+function factOf({ schedule, waiting, live, halted }: ScheduleState): ScheduleFact & { broken: () => AppError | null } {
   let known: Occurrences | null = null;
   let broken: AppError | null = null;
   const next = (after: number): number | null => {
@@ -145,5 +148,5 @@ function factOf({ schedule, waiting, live }: ScheduleState): ScheduleFact & { br
       return null;
     }
   };
-  return { schedule, waiting, is_running: live.length > 0, occurrences: { next }, broken: () => broken };
+  return { schedule, waiting, halted, is_running: live.length > 0, occurrences: { next }, broken: () => broken };
 }

@@ -37,7 +37,7 @@ const fact = (
     },
     ...more,
   },
-  ...{ is_running: false, waiting: [], occurrences: every(HOUR), ...rest },
+  ...{ is_running: false, waiting: [], occurrences: every(HOUR), halted: null, ...rest },
 });
 const decide = (each: ScheduleFact, now = NOW): DueDecision => {
   const [decision] = due([each], now, 10);
@@ -164,4 +164,28 @@ test('however late it is, every time is in exactly one entry, the next one lies 
       }
     }),
   );
+});
+
+test('what was due in a halt is no more on time, is made up for as catch_up says, and says why (E-060)', () => {
+  const halted = { from: NOW - 1, until: NOW + 2 * HOUR + 1_000 };
+  const after = NOW + 2 * HOUR + 30_000;
+  const of = (catch_up: ScheduleFact['schedule']['catch_up']) =>
+    decide(fact({ catch_up }, { halted }), after).entries.map(({ state, due_at, times, reason }) => [
+      ...[state, (due_at - NOW) / HOUR, times, reason],
+    ]);
+  const why = 'it was due while everything was halted';
+  expect(of('none')).toEqual([['missed', 0, 3, 'everything was halted at that time']]);
+  expect(of('latest')).toEqual([
+    ['missed', 0, 2, 'passed over: a later one makes up for it'],
+    ['fired', 2, 1, why],
+  ]);
+  expect(of('all').map(([state, , , reason]) => [state, reason])).toEqual([
+    ['fired', why],
+    ['skipped', 'the one before has not ended'],
+    ['skipped', 'the one before has not ended'],
+  ]);
+  // Due after it: as ever.
+  expect(
+    decide(fact({ catch_up: 'none' }, { halted: { from: NOW - HOUR, until: NOW - 1 } }), NOW + 500).entries,
+  ).toEqual([{ due_at: NOW, until_at: NOW, times: 1, state: 'fired', reason: null }]);
 });

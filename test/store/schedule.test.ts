@@ -43,8 +43,8 @@ const draft = (more: Partial<NewSchedule> = {}): NewSchedule => ({
 /** What is due, as the loop would decide it. */
 async function decide(store: Store, now: number): Promise<DueDecision[]> {
   const states = await dueSchedules(store, now);
-  const facts = states.map(({ schedule, waiting, live }) => ({
-    ...{ schedule, waiting, is_running: live.length > 0 },
+  const facts = states.map(({ schedule, waiting, live, halted }) => ({
+    ...{ schedule, waiting, halted, is_running: live.length > 0 },
     occurrences: parseCron(schedule.cron, schedule.timezone, now),
   }));
   return due(facts, now, 10);

@@ -39,9 +39,10 @@ const ROWS: Record<string, { file: string; name: string }> = {
   dispatch_requests: { file: 'model/dispatch.ts', name: 'DispatchRow' },
   budgets: { file: 'model/budget.ts', name: 'BudgetRow' },
   gate_runs: { file: 'model/gate-run.ts', name: 'GateRunRow' },
+  halts: { file: 'model/halt.ts', name: 'HaltRow' },
 };
 /** Tables whose rows never leave their own file whole. */
-const INTERNAL = ['leases', 'pool_quotas'];
+const INTERNAL = ['leases', 'pool_quotas', 'halted'];
 /** The only fractions: a share between 0 and 1 (H-16). */
 const FRACTIONS = ['probe_confidence'];
 /** Ends like a number and is a word of the harness. */

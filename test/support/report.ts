@@ -86,7 +86,17 @@ export function rowsOf(more: Partial<ReportRows> = {}): ReportRows {
   return {
     run: { id: 'run-a', name: 'night', status: 'completed', started_at: EVENING, completed_at: min(480) },
     ...{ plan: planRow(), steps: [], step_sessions: [], plan_log: [], sessions: [], turns: [], states: [], merges: [] },
-    ...{ incidents: [], gates: [], verdicts: [], questions: [], schedule_runs: [], budgets: [], pools: [], ...more },
+    ...{
+      halt: null,
+      incidents: [],
+      gates: [],
+      verdicts: [],
+      questions: [],
+      schedule_runs: [],
+      budgets: [],
+      pools: [],
+      ...more,
+    },
   };
 }
 

@@ -7,6 +7,7 @@ import type { Deps } from '../../session/deps.ts';
 import { type Caller, callerOf } from '../../session/identity.ts';
 import { demandPerson } from '../../session/rights.ts';
 import { listDispatch } from '../../store/dispatch.ts';
+import { haltedError, standingHalt } from '../../store/halted.ts';
 import { systemClock } from '../../sys/clock.ts';
 import { wholeNumber } from '../amount.ts';
 import { announce } from '../announce.ts';
@@ -136,6 +137,8 @@ async function list(context: Context, options: { all?: boolean; limit: number })
 
 async function run(context: Context, limit: number): Promise<void> {
   const { deps, caller } = await enter(context);
+  const halt = await standingHalt(deps.store);
+  if (halt !== null) throw haltedError(halt, 'every request waits as before');
   const outcomes = await runDispatches(deps, { claimed_by: `cli:${newSecret()}`, actor: 'cli', limit });
   if (outcomes.some(({ session_id }) => session_id !== null)) await announce(deps, caller);
   if (context.globals.json) return printJson({ outcomes });

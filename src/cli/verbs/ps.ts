@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { homePaths } from '../../model/home.ts';
 import type { SessionState } from '../../model/session.ts';
 import { launcherOf } from '../../session/end.ts';
+import { standingHalt } from '../../store/halted.ts';
 import { type OpenTurn, openTurns } from '../../store/turn.ts';
 import { lastTick } from '../../store/verdict.ts';
 import { ring } from '../../supervisor/ensure.ts';
@@ -15,6 +16,7 @@ import { treeOf } from '../../sys/tree.ts';
 import { readExit } from '../../sys/turn-files.ts';
 import type { Context } from '../context.ts';
 import { age, megabytes, paint, printJson, safe, table } from '../output.ts';
+import { haltLine } from '../render-halt.ts';
 import { paintState } from '../render-session.ts';
 import { examples, type Verb } from '../verb.ts';
 import { type WatchdogFacts, watchdogLine, watchdogOf } from '../watchdog-facts.ts';
@@ -65,8 +67,10 @@ async function run(context: Context): Promise<void> {
   const turns = open.map((one) => processesOf(one, samples));
   const now = systemClock.now();
   const watchdog = watchdogOf(context.home, store === null ? null : await lastTick(store), now);
-  if (context.globals.json) printJson({ supervisor, watchdog, turns });
-  else console.log(render(supervisor, watchdog, turns, now));
+  const halt = store === null ? null : await standingHalt(store);
+  if (context.globals.json) return printJson({ halt, supervisor, watchdog, turns });
+  if (halt !== null) console.log(haltLine(halt, now));
+  console.log(render(supervisor, watchdog, turns, now));
 }
 
 async function supervisorOf(home: string): Promise<SupervisorFacts> {

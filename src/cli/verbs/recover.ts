@@ -6,6 +6,7 @@ import { demand } from '../../session/rights.ts';
 import type { Context } from '../context.ts';
 import { targets } from '../control.ts';
 import { printJson } from '../output.ts';
+import { warnHalt } from '../render-halt.ts';
 import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -28,6 +29,7 @@ async function run(context: Context, wanted: string[], text: string | undefined)
   await demandOwnChildren(deps, caller, rows);
   const made = [];
   for (const row of rows) made.push({ from: row, session: await recover(deps, caller, row, text) });
+  await warnHalt(context, deps.store);
   await wake(deps);
   if (context.globals.json) printJson({ recovered: made.map(({ from, session }) => ({ from: from.id, session })) });
   else for (const { from, session } of made) console.log(`${session.id}  ${session.name}  takes over from ${from.id}`);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import type { SessionRow } from '../../model/session.ts';
 import { resume } from '../../session/control.ts';
+import { lift } from '../../session/halt.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demandReach } from '../../session/reach.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
@@ -10,6 +11,7 @@ import { listSessions } from '../../store/session.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson, safe } from '../output.ts';
+import { liftedJson, liftedLines, warnHalt } from '../render-halt.ts';
 import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -26,7 +28,7 @@ export const verb: Verb = {
   configure(command: Command, context: Context) {
     command
       .argument('[session...]', 'id, unique prefix, name, or latest')
-      .option('--all', 'every parked session')
+      .option('--all', 'every parked session; lifts the halt of a stop --all')
       .option('--text <text>', 'what to tell it')
       .option('--force', 'in spite of an open incident that holds it')
       .action((wanted: string[], options: Options) => run(context, wanted, options));
@@ -39,7 +41,7 @@ export const verb: Verb = {
     exitCodes(command, '0 goes on, 2 usage, 3 refused (see below), 4 no such session.');
     command.addHelpText(
       'after',
-      '\nThe step of a plan that had failed goes on with its session, and so does whatever was left out because of it; a plan that had failed is open again.\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
+      '\n--all by a person lifts the halt of drover stop --all: the plans that it paused go on, with the sessions of their steps.\nOther sessions that it stopped stay stopped; name those that are to go on.\nThe step of a plan that had failed goes on with its session, and so does whatever was left out because of it; a plan that had failed is open again.\nWhom an open incident holds stays held, unless --force says otherwise (exit 3): drover incident list.\nWhose budget is spent stays parked until it is raised (exit 3): drover budget list.\nOf a blocked pool the first one resumed tries alone; the others follow when it gets an answer.',
     );
   },
 };
@@ -50,6 +52,7 @@ async function run(context: Context, wanted: string[], options: Options): Promis
   demand(deps, caller, 'stop');
   if (options.force) demandPerson(caller, 'override an open incident');
   if (options.all) demandPerson(caller, 'resume every session');
+  const lifted = options.all ? await lift(deps, caller, options) : null;
   const rows = options.all
     ? await listSessions(deps.store, { states: ['parked'] })
     : await targets(context, deps, wanted, false);
@@ -67,9 +70,11 @@ async function run(context: Context, wanted: string[], options: Options): Promis
       (code === 'incident_open' ? held : code === 'budget_spent' ? spent : waiting).push(row);
     }
   }
-  if (results.some(({ ended }) => ended.changed)) await wake(deps);
+  if (lifted === null && results.some(({ ended }) => ended.changed)) await warnHalt(context, deps.store);
+  if (lifted !== null || results.some(({ ended }) => ended.changed)) await wake(deps);
   if (context.globals.json) {
     printJson({
+      ...liftedJson(lifted),
       resumed: results.map(({ row, ended }) => ({
         id: row.id,
         name: row.name,
@@ -82,8 +87,9 @@ async function run(context: Context, wanted: string[], options: Options): Promis
       held: held.map(({ id, name }) => ({ id, name })),
       spent: spent.map(({ id, name }) => ({ id, name })),
     });
-  } else if (rows.length === 0) console.log('nothing is parked');
-  else {
+  } else {
+    if (lifted !== null) for (const line of liftedLines(lifted)) console.log(line);
+    else if (rows.length === 0) console.log('nothing is parked');
     for (const { row, ended } of results) console.log(outcomeLine(row, ended));
     for (const { name, parked_pool } of waiting)
       console.log(`${name}: follows when the pool ${safe(parked_pool ?? '')} is open`);

@@ -25,6 +25,7 @@ import type { Context } from '../context.ts';
 import { paint, printJson, safe } from '../output.ts';
 import { addVariable, unusedVariables } from '../plan-file.ts';
 import { readText } from '../read-text.ts';
+import { warnHalt } from '../render-halt.ts';
 import { renderRuns, renderSchedule, renderSchedules, renderTimes, wallText } from '../render-schedule.ts';
 import { examples, type Verb } from '../verb.ts';
 
@@ -251,6 +252,7 @@ async function runNow(context: Context, name: string): Promise<void> {
   const start = await startOf(deps, schedule, readTextIfExists);
   const fired = await runSchedule(deps.store, { id: schedule.id, start, actor: 'cli', now: deps.clock.now() });
   if (fired === null) throw missing(name);
+  await warnHalt(context, deps.store);
   await announce(deps, caller);
   const { session, plan_id, run } = fired;
   if (context.globals.json) return printJson({ run, session, plan_id });

@@ -13,6 +13,7 @@ import type { Context } from '../context.ts';
 import { follow } from '../follow.ts';
 import { paint, printJson, safe } from '../output.ts';
 import { readText } from '../read-text.ts';
+import { warnHalt } from '../render-halt.ts';
 import { examples, exitCode, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -111,6 +112,7 @@ async function run(context: Context, task: string, options: Options): Promise<nu
     console.error(
       `note: the profile ${safe(row.profile_name ?? '')} names its harness: ${safe(row.harness)} and not ${safe(overridden)}, as --harness said`,
     );
+  await warnHalt(context, deps.store);
   const isWaiting = options.wait === true || options.follow === true;
   if (!isWaiting) {
     if (context.globals.json) printJson({ session: row, overridden_harness: overridden });

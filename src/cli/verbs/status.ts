@@ -6,6 +6,7 @@ import type { MergeRow } from '../../model/merge.ts';
 import type { PoolRow } from '../../model/pool.ts';
 import { LIVE_STATES, type SessionRow } from '../../model/session.ts';
 import type { WorktreeWait } from '../../session/worktree-wait.ts';
+import { standingHalt } from '../../store/halted.ts';
 import { listSessions, type SessionFilter } from '../../store/session.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../sys/clock.ts';
@@ -13,6 +14,7 @@ import { wholeNumber } from '../amount.ts';
 import type { Context } from '../context.ts';
 import { HealthDesk } from '../health.ts';
 import { age, clip, dollars, paint, printJson, table, tokens } from '../output.ts';
+import { haltLine } from '../render-halt.ts';
 import { gateText, paintState, reason, waitText } from '../render-session.ts';
 import { printReserved, reservedFiles } from '../reserved-files.ts';
 import { examples, exitCodes, type Verb } from '../verb.ts';
@@ -127,6 +129,7 @@ const HEADER = ['NAME', 'STATE', 'HEALTH', 'HARNESS', 'TURN', 'LAST EVENT', 'TOK
 
 async function print({ context, store, desk }: Desk, rows: Shown[], options: Options): Promise<void> {
   const now = systemClock.now();
+  const halt = store === null ? null : await standingHalt(store);
   const pools = await poolsOf(store, rows, context.globals.json);
   const repo_root = options.all ? null : mainRootOf(context.cwd);
   const incidents = await incidentsOf(store, repo_root);
@@ -139,6 +142,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
   const gatedOf = (row: Shown) => gated.get(row.id) ?? null;
   if (context.globals.json) {
     printJson({
+      halt,
       supervisor_up: supervisor !== 'down',
       supervisor_silent: supervisor === 'silent',
       watchdog_silent_since_at: watchdog_silent_since,
@@ -156,6 +160,7 @@ async function print({ context, store, desk }: Desk, rows: Shown[], options: Opt
     });
     return;
   }
+  if (halt !== null) console.log(haltLine(halt, now));
   if (store === null || rows.length === 0) {
     console.log('no sessions here yet; `drover sling "…"` starts one');
     return printReserved(reserved, now);

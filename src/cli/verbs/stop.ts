@@ -5,16 +5,17 @@ import type { SessionRow } from '../../model/session.ts';
 import { stop } from '../../session/control.ts';
 import type { Deps } from '../../session/deps.ts';
 import { endTree } from '../../session/end.ts';
-import { callerOf } from '../../session/identity.ts';
+import { type Caller, callerOf } from '../../session/identity.ts';
 import { demandReach } from '../../session/reach.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
-import { cleanStopped, refuseWork } from '../../session/worktree-stop.ts';
 import type { Ended } from '../../store/control.ts';
+import { type Halting, haltAll } from '../../store/halt.ts';
 import { getTurn, openTurns } from '../../store/turn.ts';
 import { systemClock } from '../../sys/clock.ts';
 import type { Context } from '../context.ts';
 import { outcomeLine, targets } from '../control.ts';
 import { printJson, safe } from '../output.ts';
+import { haltJson, haltLines } from '../render-halt.ts';
 import { examples, exitCode, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -37,7 +38,7 @@ export const verb: Verb = {
   configure(command: Command, context: Context) {
     command
       .argument('[session...]', 'id, unique prefix, name, or latest')
-      .option('--all', 'every live session of every repository: the emergency stop')
+      .option('--all', 'every live session of every repository, and nothing starts again: the emergency stop')
       .option('--strict', 'fail for sessions that had already ended')
       .option('--reason <text>', 'kept with the session')
       .option('--clean-worktree', 'remove its worktree as well; refused when that holds uncommitted or unmerged work')
@@ -47,55 +48,90 @@ export const verb: Verb = {
     examples(command, ['drover stop build-1', 'drover stop --all', 'drover stop latest --reason "wrong base"']);
     command.addHelpText(
       'after',
-      '\nExit codes: 0 ok, 1 processes or a worktree are left, 2 usage, 3 refused, 4 no such session.',
+      `
+--all by a person is the emergency stop of everything in this DROVER_HOME, whatever the repository you are in: in one
+transaction every live session is stopped and every plan is paused, and from then on no plan, schedule, request, look of
+the watchdog or failed turn starts anything by itself, and no session may sling, until a person says drover resume --all.
+What a person slings starts all the same.
+Exit codes: 0 ok, 1 processes or a worktree are left, 2 usage, 3 refused, 4 no such session.`,
     );
   },
 };
 
 async function run(context: Context, wanted: string[], options: Options): Promise<number> {
   const deps = await context.deps().catch((error: unknown) => endUnopened(context, wanted, options, error));
-  const rows = await allowedTargets(context, deps, wanted, options);
-  if (options.cleanWorktree) await refuseWork(rows);
-  const stopped: Stopped[] = [];
+  const { caller, rows } = await allowedTargets(context, deps, wanted, options);
+  const { cleanStopped, refuseWork } = options.cleanWorktree
+    ? await import('../../session/worktree-stop.ts')
+    : NO_WORKTREES;
+  await refuseWork(rows);
   // Every state is durable before the first process is waited for: an emergency stop holds whatever comes after.
-  for (const row of rows) {
-    const ended = await stop(deps, row, options.reason).catch((error: unknown) => endUnrecorded(deps, rows, error));
-    stopped.push({ row, ended, process_gone: true, worktree_kept: null });
-  }
-  if (options.strict) refuseEnded(stopped);
-  if (stopped.some(({ ended }) => ended.open_turn !== null)) await endProcesses(deps, stopped);
-  if (options.cleanWorktree) for (const one of stopped) one.worktree_kept = await cleanStopped(deps, one.row.id);
-  if (context.globals.json) {
-    printJson({
-      stopped: stopped.map(({ row, ended, process_gone, worktree_kept }) => ({
-        id: row.id,
-        name: row.name,
-        changed: ended.changed,
-        prev: ended.prev,
-        state: ended.row.state,
-        was_zombie: ended.prev === 'zombie',
-        process_gone,
-        worktree_removed: options.cleanWorktree === true && row.worktree_path !== null && worktree_kept === null,
-        worktree_kept,
-      })),
-    });
-  } else {
-    for (const { row, ended, process_gone, worktree_kept } of stopped)
-      console.log(
-        `${outcomeLine(row, ended)}${process_gone ? '' : '; its processes are NOT all gone, see `drover ps`'}${worktree_kept === null ? '' : `; its worktree stays: ${safe(worktree_kept)}`}`,
-      );
-    if (stopped.length === 0) console.log('nothing is live');
-  }
+  const by = options.all === true && caller.session === null ? caller.name : null;
+  const halting =
+    by === null ? null : await halt(deps, by, options.reason).catch((error) => endUnrecorded(deps, rows, error));
+  const ended = halting?.stopped ?? (await stopEach(deps, rows, options.reason));
+  const stopped = ended.map(
+    (each): Stopped => ({ row: each.row, ended: each, process_gone: true, worktree_kept: null }),
+  );
+  if (stopped.some((one) => one.ended.open_turn !== null)) await endProcesses(deps, stopped);
+  for (const one of stopped) one.worktree_kept = await cleanStopped(deps, one.row.id);
+  if (context.globals.json)
+    printJson({ ...haltJson(halting), stopped: stopped.map((one) => outcomeJson(one, options)) });
+  else tell(stopped, halting, deps.clock.now());
+  // Who ended between the look and the stop.
+  if (options.strict) refuseEnded(stopped.filter((one) => !one.ended.changed).map(({ row }) => row));
   return stopped.every(({ process_gone, worktree_kept }) => process_gone && worktree_kept === null) ? 0 : 1;
 }
 
-async function allowedTargets(context: Context, deps: Deps, wanted: string[], { all }: Options): Promise<SessionRow[]> {
+/** What would remove worktrees loads git and all that judges work: an emergency stop has no use for it. */
+const NO_WORKTREES = { refuseWork: async () => {}, cleanStopped: async () => null };
+
+async function halt({ store, clock }: Deps, by: string, reason = 'operator'): Promise<Halting> {
+  return haltAll(store, { by, reason, now: clock.now() });
+}
+
+async function stopEach(deps: Deps, rows: readonly SessionRow[], reason: string | undefined): Promise<Ended[]> {
+  const ended: Ended[] = [];
+  for (const row of rows)
+    ended.push(await stop(deps, row, reason).catch((error: unknown) => endUnrecorded(deps, rows, error)));
+  return ended;
+}
+
+function outcomeJson({ row, ended, process_gone, worktree_kept }: Stopped, options: Options): Record<string, unknown> {
+  return {
+    id: row.id,
+    name: row.name,
+    changed: ended.changed,
+    prev: ended.prev,
+    state: ended.row.state,
+    was_zombie: ended.prev === 'zombie',
+    process_gone,
+    worktree_removed: options.cleanWorktree === true && row.worktree_path !== null && worktree_kept === null,
+    worktree_kept,
+  };
+}
+
+function tell(stopped: readonly Stopped[], halting: Halting | null, now: number): void {
+  for (const { row, ended, process_gone, worktree_kept } of stopped)
+    console.log(
+      `${outcomeLine(row, ended)}${process_gone ? '' : '; its processes are NOT all gone, see `drover ps`'}${worktree_kept === null ? '' : `; its worktree stays: ${safe(worktree_kept)}`}`,
+    );
+  if (stopped.length === 0) console.log('nothing is live');
+  if (halting !== null) for (const line of haltLines(halting, now)) console.log(line);
+}
+
+async function allowedTargets(
+  context: Context,
+  deps: Deps,
+  wanted: string[],
+  { all }: Options,
+): Promise<{ caller: Caller; rows: SessionRow[] }> {
   const caller = await callerOf(deps);
   demand(deps, caller, 'stop');
   if (all) demandPerson(caller, 'stop every session');
   const rows = await targets(context, deps, wanted, all === true);
   await demandReach(deps, caller, 'stop', rows);
-  return rows;
+  return { caller, rows };
 }
 
 /** The database cannot even be opened for writing: it is read, and what it says is running is ended all the same. */
@@ -106,7 +142,8 @@ async function endUnopened(context: Context, wanted: string[], options: Options,
   const { env, home, package_dir } = context;
   const config_for = async (root: string) => (await import('../../session/config.ts')).loadConfig(env, root);
   const deps: Deps = { clock: systemClock, store, home, env, package_dir, config_for };
-  return endUnrecorded(deps, await allowedTargets(context, deps, wanted, options), error);
+  const { rows } = await allowedTargets(context, deps, wanted, options);
+  return endUnrecorded(deps, rows, error);
 }
 
 /**
@@ -136,10 +173,10 @@ function isStoreTrouble(error: unknown): error is AppError {
   return error instanceof AppError && (error.kind === 'unavailable' || error.kind === 'parked');
 }
 
-function refuseEnded(stopped: readonly Stopped[]): void {
-  const ended = stopped.filter(({ ended }) => !ended.changed);
+/** Throws `already_ended` (3). */
+function refuseEnded(ended: readonly SessionRow[]): void {
   if (ended.length === 0) return;
-  throw new AppError('refused', 'already_ended', `Already ended: ${ended.map(({ row }) => row.name).join(', ')}.`);
+  throw new AppError('refused', 'already_ended', `Already ended: ${ended.map(({ name }) => name).join(', ')}.`);
 }
 
 const SUPERVISOR_MS = 5_000;

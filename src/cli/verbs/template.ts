@@ -11,6 +11,7 @@ import { announce } from '../announce.ts';
 import type { Context } from '../context.ts';
 import { clip, paint, printJson, safe, table } from '../output.ts';
 import { readText } from '../read-text.ts';
+import { warnHalt } from '../render-halt.ts';
 import { examples, exitCode, type Verb } from '../verb.ts';
 
 export const verb: Verb = {
@@ -120,6 +121,7 @@ async function run(context: Context, wanted: string, task: string | undefined, o
     const failed_step = failed === null ? null : { step_name: failed.step_name, error: errorJson(failed.error) };
     printJson({ ...rest, failed_step });
   } else tell(launched, context.globals.quiet);
+  if (launched.created.length > 0) await warnHalt(context, deps.store);
   if (launched.created.length > 0) await announce(deps, caller);
   return launched.failed_step?.error.exitCode ?? 0;
 }

@@ -1,5 +1,7 @@
 import { AppError } from '../../model/error.ts';
 import { type Diagnosis, type Finding, fine, problem, warning } from '../../model/finding.ts';
+import type { HaltRow } from '../../model/halt.ts';
+import { standingHalt } from '../../store/halted.ts';
 import { probeCgroup } from '../../sys/cgroup.ts';
 import { isDirectory, listFiles } from '../../sys/directory.ts';
 import { configFindings } from './config.ts';
@@ -47,6 +49,8 @@ export async function diagnose(deps: DoctorDeps, options: DoctorOptions): Promis
     found.push(...report.found);
     found.push(...(await guarded('locks', () => lockFindings(deps, store, config))));
     if (store !== null) {
+      // The first line: whoever asks why nothing goes on has the answer there.
+      found.unshift(...haltFinding(await standingHalt(store), deps.clock.now()));
       found.push(...(await guarded('invariants', () => invariantFindings(deps, store))));
       found.push(...(await guarded('worktrees', () => traceFindings(deps, store, config))));
       found.push(...(await guarded('merges', () => mergeFindings(deps, store))));
@@ -57,6 +61,13 @@ export async function diagnose(deps: DoctorDeps, options: DoctorOptions): Promis
   } finally {
     store?.close();
   }
+}
+
+function haltFinding(halt: HaltRow | null, now: number): Diagnosis[] {
+  if (halt === null) return [];
+  const minutes = Math.max(0, Math.round((now - halt.at) / 60_000));
+  const what = `everything was halted ${minutes} min ago by ${halt.halted_by}: ${halt.reason}; nothing starts by itself`;
+  return [warning('halt', what, 'It stands until a person lifts it:\ndrover resume --all')];
 }
 
 function containment(): Diagnosis {
