@@ -85,6 +85,19 @@ test('stop of a queued, an idle, an ended and an unknown session (CX-07, O-77)',
   expect((await stop('rests'))[0]).toMatchObject({ prev: 'idle', state: 'stopped' });
   expect((await stop('rests'))[0]).toMatchObject({ changed: false, state: 'stopped' });
   await refused(bench, ['stop', '--strict', 'rests'], [3, 'already_ended']);
+  await rehearse(bench, 'lives', HANG);
+  const { marker } = await untilTalking(bench, 'lives');
+  for (const names of [
+    ['lives', 'rests'],
+    ['rests', 'lives'],
+  ])
+    await refused(bench, ['stop', ...names, '--strict'], [3, 'already_ended']);
+  expect(sessionOf(bench, 'lives').state).toBe('working');
+  expect((await stop('lives', 'rests')).map(({ changed, process_gone }) => [changed, process_gone])).toEqual([
+    [true, true],
+    [false, true],
+  ]);
+  await assertNoLeaks(marker);
   await refused(bench, ['stop', 'rests', 'nobody-here'], [4, 'session_not_found']);
 }, 60_000);
 

@@ -61,6 +61,7 @@ Exit codes: 0 ok, 1 processes or a worktree are left, 2 usage, 3 refused, 4 no s
 async function run(context: Context, wanted: string[], options: Options): Promise<number> {
   const deps = await context.deps().catch((error: unknown) => endUnopened(context, wanted, options, error));
   const { caller, rows } = await allowedTargets(context, deps, wanted, options);
+  if (options.strict) refuseEnded(rows.filter(({ ended_at, state }) => ended_at !== null && state !== 'zombie'));
   const { cleanStopped, refuseWork } = options.cleanWorktree
     ? await import('../../session/worktree-stop.ts')
     : NO_WORKTREES;
