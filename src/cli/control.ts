@@ -15,9 +15,12 @@ export async function targets(
 ): Promise<SessionRow[]> {
   if (all) return listSessions(deps.store, { states: LIVE_STATES });
   if (wanted.length === 0) throw new AppError('usage', 'usage', 'Name at least one session, or use --all.');
-  const rows: SessionRow[] = [];
-  for (const word of wanted) rows.push(await lookUp(context, deps.store, word));
-  return rows;
+  const rows = new Map<string, SessionRow>();
+  for (const word of wanted) {
+    const row = await lookUp(context, deps.store, word);
+    rows.set(row.id, row);
+  }
+  return [...rows.values()];
 }
 
 /** What happened to one session, for people. */

@@ -1,4 +1,3 @@
-import { AppError } from '../model/error.ts';
 import { newId } from '../model/id.ts';
 import { OPERATOR } from '../model/mail.ts';
 import type { SessionRow } from '../model/session.ts';
@@ -8,6 +7,7 @@ import { insertSession } from '../store/new-session.ts';
 import { getSession } from '../store/session.ts';
 import { startOfDay } from '../sys/day.ts';
 import { readPage } from '../sys/read-text.ts';
+import { whyNotPause, whyNotRecover, whyNotResume } from './control-checks.ts';
 import type { Deps } from './deps.ts';
 import { heldMergeNote } from './held-merge.ts';
 import type { Caller } from './identity.ts';
@@ -23,9 +23,7 @@ export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Pr
 export async function pause(deps: Deps, row: SessionRow, reason: string): Promise<Ended> {
   const ended = await pauseSession(deps.store, { session_id: row.id, reason, now: deps.clock.now() });
   if (ended.changed || ended.prev === 'parked') return ended;
-  throw new AppError('refused', 'session_ended', `${row.name} is ${row.state}; there is nothing to pause.`, {
-    preserved: 'nothing was changed',
-  });
+  throw whyNotPause(ended.row) ?? new Error(`${row.id} could be paused`);
 }
 
 function draft(
@@ -72,7 +70,7 @@ export async function resume(
     now,
   });
   if (ended.changed || ended.prev === 'queued') return ended;
-  throw cannotResume(row.id, ended.row);
+  throw whyNotResume(ended.row) ?? new Error(`${row.id} could be resumed`);
 }
 
 /** Kinds of evidence that have words of ours for whoever goes on. */
@@ -83,34 +81,6 @@ function parkedWhy({ parked_reason, parked_evidence }: SessionRow): string {
   const evidence: unknown = parked_evidence === null ? null : JSON.parse(parked_evidence);
   const isTold = evidence instanceof Object && 'kind' in evidence && TOLD.has(evidence.kind);
   return isTold && 'text' in evidence ? `${parked_reason}: ${evidence.text}` : `${parked_reason}`;
-}
-
-function cannotResume(id: string, row: SessionRow): AppError {
-  const refuse = (message: string, hint: string, command: string) =>
-    new AppError('refused', 'cannot_resume', message, {
-      hint,
-      preserved: 'nothing was changed',
-      recovery_commands: [command],
-    });
-  if (row.state === 'completed')
-    return refuse(
-      `Completed sessions cannot be resumed: ${id}`,
-      'Start a new session that inherits its work.',
-      `drover recover ${row.name}`,
-    );
-  if (row.state === 'zombie')
-    return refuse(
-      `Session ${id} died; its state cannot be trusted.`,
-      'Start a new session that inherits its worktree and conversation.',
-      `drover recover ${row.name}`,
-    );
-  if (row.state === 'idle')
-    return refuse(`Session ${id} is idle.`, 'Wake it with a nudge.', `drover nudge ${row.name}`);
-  return refuse(
-    `Session is already running: ${id}`,
-    'Wait for it, nudge it, or stop it first.',
-    `drover stop ${row.name}`,
-  );
 }
 
 /**
@@ -125,18 +95,8 @@ export async function recover(
   row: SessionRow,
   text: string | undefined,
 ): Promise<SessionRow> {
-  if (row.ended_at === null) {
-    throw new AppError(
-      'refused',
-      'still_live',
-      `${row.name} is ${row.state}; only an ended session can be recovered.`,
-      {
-        hint: 'Stop it first, or nudge it.',
-        preserved: 'nothing was stored',
-        recovery_commands: [`drover stop ${row.name}`],
-      },
-    );
-  }
+  const reason = whyNotRecover(row);
+  if (reason !== null) throw reason;
   if (text !== undefined) checkTexts({ subject: '', body: text });
   const config = await deps.config_for(row.repo_root);
   const what = `${text ?? template(deps, 'recover').trim()}${await heldMergeNote(deps, row)}`;

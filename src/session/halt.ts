@@ -27,41 +27,39 @@ export async function lift(
 ): Promise<(Lifted & { steps: StepBack[] }) | null> {
   if ((await standingHalt(deps.store)) === null) return null;
   const steps: StepBack[] = [];
+  const patiently = patience(deps);
   for (const id of await haltedSteps(deps.store)) {
     const row = await getSession(deps.store, id);
-    if (row !== null) steps.push(await stepBack(deps, caller, row, options));
+    if (row !== null) steps.push(await stepBack(row, () => patiently(() => resume(deps, caller, row, options))));
   }
   const lifted = await liftHalt(deps.store, { by: caller.name, now: deps.clock.now() });
   return lifted === null ? null : { ...lifted, steps };
 }
 
-async function stepBack(
-  deps: Deps,
-  caller: Caller,
-  row: SessionRow,
-  options: { text?: string | undefined; force?: boolean },
-): Promise<StepBack> {
+async function stepBack(row: SessionRow, work: () => Promise<Ended>): Promise<StepBack> {
   try {
-    return { row, ended: await patiently(deps, () => resume(deps, caller, row, options)), error: null };
+    return { row, ended: await work(), error: null };
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== 'refused') throw error;
     return { row, ended: null, error };
   }
 }
 
-/** How long the end of a turn that was just stopped or paused may take. */
+/** How long the ends of turns that were just stopped or paused may take, all together. */
 const PATIENCE_MS = 10_000;
 
-/** Waits for the end of a turn that is on its way, instead of refusing because of it. */
-async function patiently<T>({ clock }: Pick<Deps, 'clock'>, work: () => Promise<T>): Promise<T> {
+/** Waits for the end of a turn that is on its way, instead of refusing because of it; all its calls share one patience. */
+export function patience({ clock }: Pick<Deps, 'clock'>): <T>(work: () => Promise<T>) => Promise<T> {
   const until = clock.monotonic() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      const isEnding = error instanceof AppError && error.code === 'turn_still_ending';
-      if (!isEnding || clock.monotonic() >= until) throw error;
-      await clock.sleep(50);
+  return async (work) => {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const isEnding = error instanceof AppError && error.code === 'turn_still_ending';
+        if (!isEnding || clock.monotonic() >= until) throw error;
+        await clock.sleep(50);
+      }
     }
-  }
+  };
 }
