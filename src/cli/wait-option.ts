@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { AT_ONCE, type Patience } from '../merge/lock.ts';
-import { parseDuration } from '../model/config-schema.ts';
+import { parseDuration } from '../model/duration.ts';
 import { AppError } from '../model/error.ts';
 import { paint, safe } from './output.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseDuration } from './config-schema.ts';
+import { parseDuration } from './duration.ts';
 import { NAME } from './id.ts';
 import { TASK_LIMIT } from './mail.ts';
 import {

@@ -10,7 +10,7 @@ import { ASIDE_PREFIX, moveAside, removeTree, treeBytes } from '../sys/discard.t
 import { treeOf } from '../sys/tree.ts';
 import { liveHeld, readExit } from '../sys/turn-files.ts';
 import type { Deps } from './deps.ts';
-import { launcherOf } from './end.ts';
+import { launcherOf } from './end-tree.ts';
 import { type Ignored, judgeWorktree, type Removed, removeWorktree } from './worktree-clean.ts';
 
 export type CleanPart = 'session' | 'logs' | 'worktree' | 'branch' | 'state';

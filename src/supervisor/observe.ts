@@ -1,7 +1,7 @@
 import type { Clock } from '../model/clock.ts';
 import type { TurnRow } from '../model/turn.ts';
 import type { Deps } from '../session/deps.ts';
-import { launcherOf } from '../session/end.ts';
+import { launcherOf } from '../session/end-tree.ts';
 import type { VerdictDraft } from '../store/verdict.ts';
 import { fileSize } from '../sys/directory.ts';
 import { isGone } from '../sys/identity.ts';

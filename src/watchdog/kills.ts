@@ -1,6 +1,6 @@
 import type { Clock } from '../model/clock.ts';
 import type { TurnRow } from '../model/turn.ts';
-import { endTree } from '../session/end.ts';
+import { endTree } from '../session/end-tree.ts';
 
 /** Each looks through all processes again and again: a few at a time. */
 const AT_ONCE = 4;

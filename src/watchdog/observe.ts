@@ -1,6 +1,6 @@
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
-import { launcherOf } from '../session/end.ts';
+import { launcherOf } from '../session/end-tree.ts';
 import { type RecentCalls, recentCalls } from '../session/tool-calls.ts';
 import type { Traits } from '../session/traits.ts';
 import { workMark } from '../session/work-mark.ts';

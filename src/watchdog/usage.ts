@@ -1,6 +1,6 @@
 import type { Config } from '../model/config.ts';
 import type { Deps } from '../session/deps.ts';
-import { launcherOf } from '../session/end.ts';
+import { launcherOf } from '../session/end-tree.ts';
 import { type Measurable, parkForMemory, recordSample, turnsToMeasure, type UsageSample } from '../store/sample.ts';
 import type { ProcessId } from '../sys/identity.ts';
 import { heldBytes, sampleTrees, type TreeSample } from '../sys/sample.ts';

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
-import { checkConfig, mergeConfig, parseDuration, resolveProfile } from '../../src/model/config-schema.ts';
+import { checkConfig, mergeConfig, resolveProfile } from '../../src/model/config-schema.ts';
+import { parseDuration } from '../../src/model/duration.ts';
 
 const file = (raw: unknown, scope: 'user' | 'project' = 'user') => {
   const checked = checkConfig(raw, scope);

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TreeEnd } from '../../src/session/end.ts';
+import type { TreeEnd } from '../../src/session/end-tree.ts';
 import { stopSession } from '../../src/store/control.ts';
 import { listGateRuns } from '../../src/store/gate-list.ts';
 import { getTurn } from '../../src/store/turn.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseDuration } from '../../model/config-schema.ts';
+import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import { type SessionRow, TERMINAL_STATES } from '../../model/session.ts';
 import { type Cleaned, clean } from '../../session/clean.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { changePool } from '../../guard/pools.ts';
 import { knownHarnesses } from '../../harness/registry.ts';
-import { parseDuration } from '../../model/config-schema.ts';
+import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import type { PoolWord } from '../../model/pool.ts';
 import { quoted } from '../../model/shell.ts';

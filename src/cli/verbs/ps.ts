@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { homePaths } from '../../model/home.ts';
 import type { SessionState } from '../../model/session.ts';
-import { launcherOf } from '../../session/end.ts';
+import { launcherOf } from '../../session/end-tree.ts';
 import { standingHalt } from '../../store/halted.ts';
 import { type OpenTurn, openTurns } from '../../store/turn.ts';
 import { lastTick } from '../../store/verdict.ts';

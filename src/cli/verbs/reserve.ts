@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseDuration } from '../../model/config-schema.ts';
+import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import { probeHarness } from '../../model/reservation-probe.ts';
 import { callerOf } from '../../session/identity.ts';

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { parseDuration } from '../../model/config-schema.ts';
+import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import type { Allowance } from '../../model/plan.ts';
 import type { SessionRow } from '../../model/session.ts';

@@ -2,13 +2,12 @@ import type { Command } from 'commander';
 import { DEFAULT_CONFIG } from '../../model/config.ts';
 import { AppError } from '../../model/error.ts';
 import type { SessionRow } from '../../model/session.ts';
-import { stop } from '../../session/control.ts';
 import type { Deps } from '../../session/deps.ts';
-import { endTree } from '../../session/end.ts';
+import { endTree } from '../../session/end-tree.ts';
 import { type Caller, callerOf } from '../../session/identity.ts';
 import { demandReach } from '../../session/reach.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
-import type { Ended } from '../../store/control.ts';
+import { type Ended, stopSession } from '../../store/control.ts';
 import { type Halting, haltAll } from '../../store/halt.ts';
 import { getTurn, openTurns } from '../../store/turn.ts';
 import { systemClock } from '../../sys/clock.ts';
@@ -91,10 +90,14 @@ async function halt({ store, clock }: Deps, by: string, reason = 'operator'): Pr
   return haltAll(store, { by, reason, now: clock.now() });
 }
 
+async function stopOne({ store, clock }: Deps, { id }: SessionRow, reason = 'operator'): Promise<Ended> {
+  return stopSession(store, { session_id: id, actor: 'cli', reason, now: clock.now() });
+}
+
 async function stopEach(deps: Deps, rows: readonly SessionRow[], reason: string | undefined): Promise<Ended[]> {
   const ended: Ended[] = [];
   for (const row of rows)
-    ended.push(await stop(deps, row, reason).catch((error: unknown) => endUnrecorded(deps, rows, error)));
+    ended.push(await stopOne(deps, row, reason).catch((error: unknown) => endUnrecorded(deps, rows, error)));
   return ended;
 }
 

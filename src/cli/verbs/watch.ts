@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { parseDuration } from '../../model/config-schema.ts';
+import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import { cachedConfig } from '../../session/config-cache.ts';
