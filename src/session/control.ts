@@ -9,11 +9,11 @@ import { startOfDay } from '../sys/day.ts';
 import { readPage } from '../sys/read-text.ts';
 import { whyNotPause, whyNotRecover, whyNotResume } from './control-checks.ts';
 import type { Deps } from './deps.ts';
+import { depthBelow } from './depth.ts';
 import { heldMergeNote } from './held-merge.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
 import { ownerProbe } from './owner-probe.ts';
-import { depthBelow } from './sling.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });

@@ -1,10 +1,8 @@
 import { findHarness, resolveHarnessId } from '../harness/registry.ts';
 import type { Config } from '../model/config.ts';
 import { AppError } from '../model/error.ts';
-import { homePaths } from '../model/home.ts';
 import { newId } from '../model/id.ts';
 import { SYSTEM } from '../model/mail.ts';
-import type { SessionRow } from '../model/session.ts';
 import type { Sling } from '../store/new-session.ts';
 import { privateDir } from '../sys/files.ts';
 import { which } from '../sys/which.ts';
@@ -70,17 +68,4 @@ function ownHarness(deps: Pick<Deps, 'env' | 'package_dir'>, config: Config, wan
     hint: harness.install_hint,
     preserved: 'nothing was stored',
   });
-}
-
-/** Places beside those of `max_live_sessions`: who looks after the others must not wait for one of them to end. */
-const OWN_SLOTS = 4;
-
-/** Where drover's own sessions sit: what they have for a repository. */
-export function ownDesks(home: string): string[] {
-  return [homePaths.desk(home, 'triage'), homePaths.desk(home, 'patrol')];
-}
-
-/** How many turns may be in flight when one of this session starts. */
-export function slotsFor(home: string, { repo_root }: Pick<SessionRow, 'repo_root'>, config: Config): number {
-  return config.max_live_sessions + (ownDesks(home).includes(repo_root) ? OWN_SLOTS : 0);
 }

@@ -5,7 +5,7 @@ import { quoted } from '../model/shell.ts';
 import { familyOf } from '../store/family.ts';
 import type { Deps } from './deps.ts';
 import type { Caller } from './identity.ts';
-import { ownDesks } from './own-session.ts';
+import { ownDesks } from './own-desks.ts';
 import { loadRole } from './roles.ts';
 
 /** Whom a caller may do something to. */

@@ -17,6 +17,7 @@ import { findSession, getSession } from '../store/session.ts';
 import { fileExists, isDirectory } from '../sys/directory.ts';
 import { which } from '../sys/which.ts';
 import type { Deps } from './deps.ts';
+import { depthBelow } from './depth.ts';
 import { refuseUntrustedHooks } from './hooks.ts';
 import type { Caller } from './identity.ts';
 import { demandHere } from './reach.ts';
@@ -324,16 +325,6 @@ function notInstalled(id: string, program: string, install: string): AppError {
 function persistentRole(caller: Caller, role: Role): AppError {
   return new AppError('refused', 'not_allowed', `${caller.name} may not start a ${role.name}, which lives on.`, {
     hint: 'Start a lead or a worker, or ask the operator by mail.',
-    preserved: 'nothing was stored',
-  });
-}
-
-/** Throws `too_deep` (3). */
-export function depthBelow(parent: SessionRow | null, max: number): number {
-  const depth = parent === null ? 0 : parent.depth + 1;
-  if (depth <= max) return depth;
-  throw new AppError('refused', 'too_deep', `This would be level ${depth} of the session tree; the limit is ${max}.`, {
-    hint: 'Let a session higher up do it, or raise max_depth in the config.',
     preserved: 'nothing was stored',
   });
 }

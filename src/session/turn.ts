@@ -26,7 +26,7 @@ import type { Deps } from './deps.ts';
 import { turnEnvironment } from './environment.ts';
 import { hashToken } from './identity.ts';
 import { launchProfile } from './launch-profile.ts';
-import { slotsFor } from './own-session.ts';
+import { slotsFor } from './own-desks.ts';
 import { reservedByOthers } from './reserved-paths.ts';
 import { loadRole } from './roles.ts';
 import { refuseUnsafe } from './safety.ts';

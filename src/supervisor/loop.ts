@@ -2,7 +2,7 @@ import { isInFlight } from '../model/session.ts';
 import type { EndCause } from '../model/turn.ts';
 import type { Deps } from '../session/deps.ts';
 import { endTree } from '../session/end-tree.ts';
-import { ownDesks, slotsFor } from '../session/own-session.ts';
+import { ownDesks, slotsFor } from '../session/own-desks.ts';
 import { afterRun } from '../session/run-hooks.ts';
 import { relaunchTurn, type StartedTurn, startTurn } from '../session/turn.ts';
 import { getSession } from '../store/session.ts';

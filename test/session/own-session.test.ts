@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { DEFAULT_CONFIG } from '../../src/model/config.ts';
 import { homePaths } from '../../src/model/home.ts';
-import { slotsFor } from '../../src/session/own-session.ts';
+import { slotsFor } from '../../src/session/own-desks.ts';
 import { startTurn } from '../../src/session/turn.ts';
 import { getSession } from '../../src/store/session.ts';
 import { takeLease } from '../../src/store/turn.ts';

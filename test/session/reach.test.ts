@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import type { Capability } from '../../src/model/role.ts';
 import type { SessionRow } from '../../src/model/session.ts';
-import { ownDesks } from '../../src/session/own-session.ts';
+import { ownDesks } from '../../src/session/own-desks.ts';
 import { demandOwnChildren, reachOf } from '../../src/session/reach.ts';
 import { ensureRun } from '../../src/store/run.ts';
 import { seedSession, type TestStore, testStore } from '../support/store.ts';
