@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import type { HaltRow } from '../../src/model/halt.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { leaksOf } from '../support/leaks.ts';
-import { peek, refused, rehearse, sessionOf, supervisorPid, untilSession, untilTalking } from '../support/peek.ts';
+import {
+  peek,
+  refused,
+  rehearse,
+  sessionOf,
+  supervisorPid,
+  turnsOf,
+  untilSession,
+  untilTalking,
+} from '../support/peek.ts';
 import { until } from '../support/until.ts';
 
 interface Halted {
@@ -135,6 +144,6 @@ test('sessions named one by one, and those that a session stops, are no halt (O-
     '--role',
     'coordinator',
   ]);
-  await until('it has ended', () => sessionOf(bench, 'boss').ended_at, 30_000);
+  await until('its turn is over', () => turnsOf(bench, 'boss')[0]?.ended_at, 30_000);
   expect(peek(bench, 'SELECT * FROM halts')).toEqual([]);
 }, 60_000);
