@@ -10,13 +10,17 @@ import { readPage } from '../sys/read-text.ts';
 import { whyNotPause, whyNotRecover, whyNotResume } from './control-checks.ts';
 import type { Deps } from './deps.ts';
 import { depthBelow } from './depth.ts';
-import { heldMergeNote } from './held-merge.ts';
 import type { Caller } from './identity.ts';
 import { checkTexts } from './mail.ts';
 import { ownerProbe } from './owner-probe.ts';
 
 export async function stop(deps: Deps, row: SessionRow, reason = 'operator'): Promise<Ended> {
   return stopSession(deps.store, { session_id: row.id, actor: 'cli', reason, now: deps.clock.now() });
+}
+
+/** Only for who goes on with work: the other verbs of control load as little as they can. */
+async function heldMerge(deps: Deps, row: SessionRow): Promise<string> {
+  return (await import('./held-merge.ts')).heldMergeNote(deps, row);
 }
 
 /** Throws `session_ended` (3) when there is nothing to hold. */
@@ -57,7 +61,7 @@ export async function resume(
   { text, force = false }: { text?: string | undefined; force?: boolean },
 ): Promise<Ended> {
   const now = deps.clock.now();
-  const held = await heldMergeNote(deps, row);
+  const held = await heldMerge(deps, row);
   const ended = await resumeSession(deps.store, {
     session_id: row.id,
     brief: draft(caller, 'nudge', 'You are resumed', `${text ?? template(deps, 'resume').trim()}${held}`),
@@ -99,7 +103,7 @@ export async function recover(
   if (reason !== null) throw reason;
   if (text !== undefined) checkTexts({ subject: '', body: text });
   const config = await deps.config_for(row.repo_root);
-  const what = `${text ?? template(deps, 'recover').trim()}${await heldMergeNote(deps, row)}`;
+  const what = `${text ?? template(deps, 'recover').trim()}${await heldMerge(deps, row)}`;
   const body = `${what}\n\nThe task:\n${row.task}`;
   const { id: _id, name: _name, ...inherited } = row;
   const parent = caller.session ?? (await liveParent(deps, row));
