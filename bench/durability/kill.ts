@@ -62,9 +62,11 @@ export async function killCampaign(options: KillOptions): Promise<KillReport> {
     await home.run(['stop', '--all', '--quiet']);
     await settled(home);
     await home.run(['down', '--quiet']);
-    // A verb that was killed may have begun a supervisor that comes up only now.
-    for (let again = 1; again <= 3 && home.processes().some(({ kind }) => kind === 'supervisor'); again += 1)
+    // A verb that was killed may have begun a supervisor that comes up only now: until it has its lock, nobody hears.
+    const late = performance.now() + 20_000;
+    while (home.processes().some(({ kind }) => kind === 'supervisor') && performance.now() < late) {
       await home.run(['down', '--quiet']);
+    }
     await lookout.stop();
     const facts = await factsOf(home, operator.ledger, lookout, STALE_MS);
     const findings = judgeKills(facts);

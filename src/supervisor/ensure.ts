@@ -7,10 +7,13 @@ import { type Daemon, startDaemon } from '../sys/daemon.ts';
 import { fileExists } from '../sys/directory.ts';
 import { tailBytes } from '../sys/files.ts';
 import { isFlocked } from '../sys/flock.ts';
-import { readPidLock } from '../sys/pid-file.ts';
+import { lastSignOf, readPidLock } from '../sys/pid-file.ts';
 import { ask } from '../sys/socket.ts';
 
+/** So long a supervisor may take to come up, counted from when it took its lock. */
 const START_MS = 15_000;
+/** So long one is asked that should have answered by now. */
+const HUNG_MS = 3_000;
 const ANSWER_MS = 2_000;
 
 export interface EnsureOptions {
@@ -38,15 +41,19 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   if (!options.must_exist) makeHome(home);
   else if (!fileExists(homePaths.database(home))) throw unavailable(`There is no home ${home} any more.`);
   const log = homePaths.log(home, 'supervisor');
+  const lock = homePaths.lock(home, 'supervisor');
   const daemon = startSupervisor(options, log);
-  const deadline = clock.monotonic() + START_MS;
-  while (clock.monotonic() < deadline) {
+  const start = clock.monotonic();
+  // Its file was written when it was taken, and not again.
+  const isStarting = () => isFlocked(lock) && clock.now() - lastSignOf(lock) < START_MS;
+  while (clock.monotonic() - start < START_MS) {
     if ((await ring(home)) !== null) return;
-    // A second starter loses the lock and exits at once; the winner answers soon.
-    if (daemon.hasExited() && (await ring(home)) === null && clock.monotonic() > deadline - START_MS + 3_000) break;
+    // A second starter loses the lock and exits at once; the winner answers as soon as it has come up.
+    if (daemon.hasExited() && clock.monotonic() - start > HUNG_MS && !isStarting() && (await ring(home)) === null)
+      break;
     await clock.sleep(15);
   }
-  if (isFlocked(homePaths.lock(home, 'supervisor'))) throw silent(home);
+  if (isFlocked(lock)) throw silent(home);
   throw unavailable(`See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`);
 }
 
