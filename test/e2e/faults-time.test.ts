@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { homePaths } from '../../src/model/home.ts';
 import type { TickRow, VerdictRow } from '../../src/model/verdict.ts';
@@ -105,6 +105,10 @@ test('drover stops for longer than its timers while the agents go on: nobody is 
   await rehearse(bench, 'box', { ...held, on_mail: [{ say: 'read' }] }, ['--role', 'monitor']);
   for (const name of ['silent', 'box']) await untilTalking(bench, name);
   const { pid } = await bench.json<{ pid: number }>(['watch', '--background']);
+  // One that has not looked yet has nothing that it could come back to too late.
+  const lock = homePaths.lock(bench.drover_home, 'watchdog');
+  const before = statSync(lock).mtimeMs;
+  await until('a sign of life', () => statSync(lock).mtimeMs > before);
   const goOn = await freeze(bench, pid, supervisorPid(bench));
   const start = performance.now();
   try {

@@ -24,6 +24,12 @@ function watchdogPid(bench: Bench): number {
   return existsSync(path) ? Number(readFileSync(path, 'utf8').split('\n')[0]) || 0 : 0;
 }
 
+/** Who has only just taken the lock is waited for, as one that comes up. */
+function heldForLong(bench: Bench): void {
+  const since = new Date(systemClock.now() - 60_000);
+  utimesSync(lockOf(bench, 'supervisor'), since, since);
+}
+
 interface Status {
   supervisor_silent: boolean;
   watchdog_silent_since_at: string | null;
@@ -37,6 +43,7 @@ test('a supervisor that hangs: what fails names down, a watchdog can be started,
   const { marker } = await untilTalking(bench, 'on');
   const supervisor = supervisorPid(bench);
   await freeze(bench, supervisor);
+  heldForLong(bench);
   const up = await bench.run(['--json', 'up']);
   expect([up.code, errorOf(up).code]).toEqual([69, 'supervisor_unavailable']);
   expect(errorOf(up).message).toContain(`pid ${supervisor}`);
@@ -70,6 +77,7 @@ test('a down that fails or is interrupted leaves the home with a watchdog (ARCHI
   if (!stranger.acquired) throw new Error('the lock is taken');
   beforeRemoval(() => stranger.lock.release());
   truncateSync(path);
+  heldForLong(bench);
   const { pid: first } = await bench.json<{ pid: number }>(['watch', '--background']);
   const child = Bun.spawn([DROVER, 'down'], { cwd: bench.repo, env: bench.env, stdout: 'ignore', stderr: 'ignore' });
   await until('the watchdog is ended', () => liveness({ pid: first }) === 'dead', 20_000);

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VerdictRow } from '../../src/model/verdict.ts';
 import { liveness } from '../../src/sys/identity.ts';
@@ -289,6 +289,10 @@ test('a machine that slept judges nobody, and a frozen watchdog neither; then it
   await rehearse(bench, 'on', untilTold(bench, { wait_for_file: go }, { say: 'done' }));
   const { marker } = await untilTalking(bench, 'on');
   const watchdog = await untilWatched(bench);
+  // One that has not looked yet has nothing that it could come back to too late.
+  const lock = join(bench.drover_home, 'run/watchdog.lock');
+  const before = statSync(lock).mtimeMs;
+  await until('a sign of life', () => statSync(lock).mtimeMs > before);
   await impatientAfter(bench, 'on', { stale_ms: 2_500, zombie_ms: 20_000 });
   // Everything stops at once, as it does when the lid is closed.
   const all = [watchdog, supervisorPid(bench), ...leaksOf(marker).map(({ pid }) => pid)];
