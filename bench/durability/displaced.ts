@@ -55,7 +55,7 @@ async function withHome(options: DisplacedOptions, round: (stage: Stage) => Prom
     home.flag('over');
     home.flag('go');
     await until(home, 'the end of all sessions', () => home.rows(LIVE).length === 0);
-    await home.run(['down', '--quiet']);
+    await home.down();
     lookout.noteLease();
     return judgeKills(await factsOf(home, { tasks: [], mails: [] }, lookout, STALE_MS));
   } finally {

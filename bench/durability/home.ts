@@ -107,6 +107,22 @@ export class CampaignHome {
     return this.start(args).ended;
   }
 
+  /**
+   * Takes drover down. A supervisor of a verb that was killed, or one that was begun on purpose, may come up only now: until it
+   * has its lock, nobody hears, and while it is being started, it has no name.
+   */
+  async down(): Promise<void> {
+    const end = performance.now() + 20_000;
+    let quiet = 0;
+    await this.run(['down', '--quiet']);
+    while (quiet < 10 && performance.now() < end) {
+      const left = this.processes().filter(({ session }) => session === null);
+      if (left.some(({ kind }) => kind === 'supervisor')) await this.run(['down', '--quiet']);
+      quiet = left.length === 0 ? quiet + 1 : 0;
+      await Bun.sleep(50);
+    }
+  }
+
   /** Rows of the database, read past the program; none while there is no database. */
   rows<Row>(sql: string, params: Record<string, string | number> = {}): Row[] {
     const path = homePaths.database(this.state);

@@ -61,12 +61,7 @@ export async function killCampaign(options: KillOptions): Promise<KillReport> {
     await drain(home, operator);
     await home.run(['stop', '--all', '--quiet']);
     await settled(home);
-    await home.run(['down', '--quiet']);
-    // A verb that was killed may have begun a supervisor that comes up only now: until it has its lock, nobody hears.
-    const late = performance.now() + 20_000;
-    while (home.processes().some(({ kind }) => kind === 'supervisor') && performance.now() < late) {
-      await home.run(['down', '--quiet']);
-    }
+    await home.down();
     await lookout.stop();
     const facts = await factsOf(home, operator.ledger, lookout, STALE_MS);
     const findings = judgeKills(facts);

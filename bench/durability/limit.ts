@@ -53,7 +53,7 @@ export async function limitCampaign(options: LimitOptions): Promise<LimitFigures
     const blocked_at = await strike(home, { sessions, at_once, dice: new Dice(seed) });
     await untilDone(home, sessions);
     const figures = judge(home, sessions, blocked_at);
-    await home.run(['down', '--quiet']);
+    await home.down();
     return { ...figures, sessions, at_once, seconds: Math.round((performance.now() - start) / 100) / 10 };
   } finally {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, interrupted);

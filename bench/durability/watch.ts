@@ -78,7 +78,7 @@ export async function watchCampaign(options: WatchOptions): Promise<Report> {
     const watched = outcomesOf(home, plan, limits);
     const { false_kills, missed_hangs, ...seen } = judgeWatch(watched, suspensions, MARGIN_MS);
     await home.run(['stop', '--all', '--quiet']);
-    await home.run(['down', '--quiet']);
+    await home.down();
     const of = (times: readonly number[], percent: number) => (times.length === 0 ? null : percentile(times, percent));
     return {
       zero: { false_kills, missed_hangs },

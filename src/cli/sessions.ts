@@ -1,11 +1,13 @@
 import { AppError } from '../model/error.ts';
+import { homePaths } from '../model/home.ts';
 import type { SessionRow } from '../model/session.ts';
 import { findSession } from '../store/session.ts';
 import type { Store } from '../store/store.ts';
 import type { Context } from './context.ts';
 
 /**
- * A session by id, prefix, name or `latest`; the latter two are those of the current repository, when in one. Of several
+ * A session by id, prefix, name or `latest`; the latter two are those of the current repository, when in one. The names of
+ * drover's own, the patrol and second opinions, mean them everywhere. Of several
  * that ended under one name, `only` lets the caller's verb change none: whoever reads gets the newest. Throws 4 or 2.
  */
 export async function lookUp(
@@ -19,5 +21,6 @@ export async function lookUp(
       hint: 'Nothing was ever slung here.',
     });
   }
-  return findSession(store, wanted, await context.repoRoot(), ended);
+  const desks = (['patrol', 'triage'] as const).map((role) => homePaths.desk(context.home, role));
+  return findSession(store, wanted, await context.repoRoot(), { ended, desks });
 }

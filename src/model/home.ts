@@ -6,6 +6,8 @@ export const homePaths = {
   gate: (home: string) => `${home}/run/write.lock`,
   run: (home: string) => `${home}/run`,
   lock: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.lock`,
+  /** Left by `drover down`, until somebody wants a supervisor again. */
+  down: (home: string) => `${home}/run/down`,
   socket: (home: string) => `${home}/run/supervisor.sock`,
   log: (home: string, name: 'supervisor' | 'watchdog') => `${home}/run/${name}.log`,
   backups: (home: string) => `${home}/backup`,

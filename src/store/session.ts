@@ -13,7 +13,7 @@ export function readSession(tx: Tx, id: string): SessionRow | null {
 
 /**
  * A session by id, unique id prefix of at least 4 characters, name, or `latest` (E-020, CX-46). Names and `latest` are those
- * of `repo_root`; null: of all repositories. A live one comes before ended ones of its name; of several that ended,
+ * of `repo_root`; null: of all repositories. Names are those of `desks` as well. A live one comes before ended ones of its name; of several that ended,
  * `newest` takes the one touched last, and `only` refuses, unless the others were all taken over from. Throws `session_not_found` (4) and `session_ambiguous` (2) with
  * the candidates.
  */
@@ -21,12 +21,12 @@ export async function findSession(
   store: Store,
   wanted: string,
   repo_root: string | null,
-  ended: 'newest' | 'only' = 'newest',
+  { ended = 'newest', desks = [] }: { ended?: 'newest' | 'only'; desks?: readonly string[] } = {},
 ): Promise<SessionRow> {
-  const found = await store.read((tx) => candidates(tx, { wanted, repo_root, ended }));
+  const found = await store.read((tx) => candidates(tx, { wanted, repo_root, ended, desks }));
   if (found.length === 1 && found[0]) return found[0];
   if (found.length === 0) {
-    const elsewhere = await store.read((tx) => named(tx, wanted, null)[0]);
+    const elsewhere = await store.read((tx) => named(tx, wanted)[0]);
     throw new AppError('not_found', 'session_not_found', `Session not found: ${wanted}`, {
       hint:
         elsewhere === undefined
@@ -53,9 +53,10 @@ interface Wanted {
   wanted: string;
   repo_root: string | null;
   ended: 'newest' | 'only';
+  desks: readonly string[];
 }
 
-function candidates(tx: Tx, { wanted, repo_root, ended }: Wanted): SessionRow[] {
+function candidates(tx: Tx, { wanted, repo_root, ended, desks }: Wanted): SessionRow[] {
   if (wanted === 'latest') {
     const where = repo_root === null ? '' : 'WHERE repo_root = :repo_root';
     return tx.all<SessionRow>(
@@ -65,7 +66,7 @@ function candidates(tx: Tx, { wanted, repo_root, ended }: Wanted): SessionRow[] 
   }
   const exact = tx.all<SessionRow>('SELECT * FROM sessions WHERE id = :wanted', { wanted });
   if (exact.length > 0) return exact;
-  const namesakes = named(tx, wanted, repo_root);
+  const namesakes = named(tx, wanted, repo_root === null ? undefined : [repo_root, ...desks]);
   if (namesakes.length > 0) {
     if (ended === 'newest' || namesakes[0]?.ended_at === null) return namesakes.slice(0, 1);
     const heirless = namesakes.filter(({ id }) => !hasSuccessor(tx, id));
@@ -86,11 +87,12 @@ function hasSuccessor(tx: Tx, recovered_from: string): boolean {
 }
 
 /** A live one first (there is at most one), then those that were touched last. */
-function named(tx: Tx, wanted: string, repo_root: string | null): SessionRow[] {
+function named(tx: Tx, wanted: string, roots?: readonly string[]): SessionRow[] {
+  const where = roots === undefined ? '' : 'AND repo_root IN (SELECT value FROM json_each(:roots))';
   return tx.all<SessionRow>(
-    `SELECT * FROM sessions WHERE name = :wanted ${repo_root === null ? '' : 'AND repo_root = :repo_root'}
+    `SELECT * FROM sessions WHERE name = :wanted ${where}
      ORDER BY (ended_at IS NULL) DESC, updated_at DESC, id LIMIT :limit`,
-    { wanted, limit: MOST_CANDIDATES, ...(repo_root === null ? {} : { repo_root }) },
+    { wanted, limit: MOST_CANDIDATES, ...(roots === undefined ? {} : { roots: JSON.stringify(roots) }) },
   );
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../model/clock.ts';
 import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
-import { makeHome } from '../session/home.ts';
+import { isTakenDown, makeHome, unmarkDown } from '../session/home.ts';
 import { groupOutsideTurns } from '../sys/cgroup.ts';
 import { type Daemon, startDaemon } from '../sys/daemon.ts';
 import { fileExists } from '../sys/directory.ts';
@@ -21,7 +21,7 @@ export interface EnsureOptions {
   home: string;
   env: Record<string, string | undefined>;
   package_dir: string;
-  /** Nobody asked for it just now: a home that was removed meanwhile stays removed. */
+  /** Nobody asked for it just now: a home that was removed meanwhile stays removed, and what was taken down stays down. */
   must_exist?: boolean;
 }
 
@@ -38,8 +38,11 @@ export async function ring(home: string, word = 'ring'): Promise<string | null> 
 export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   const { clock, home } = options;
   if ((await ring(home)) !== null) return;
-  if (!options.must_exist) makeHome(home);
-  else if (!fileExists(homePaths.database(home))) throw unavailable(`There is no home ${home} any more.`);
+  if (!options.must_exist) {
+    makeHome(home);
+    unmarkDown(home);
+  } else if (!fileExists(homePaths.database(home))) throw unavailable(`There is no home ${home} any more.`);
+  else if (isTakenDown(home, null)) throw unavailable('`drover down` has ended it; `drover up` starts another one.');
   const log = homePaths.log(home, 'supervisor');
   const lock = homePaths.lock(home, 'supervisor');
   const daemon = startSupervisor(options, log);
@@ -57,10 +60,11 @@ export async function ensureSupervisor(options: EnsureOptions): Promise<void> {
   throw unavailable(`See ${log}: ${tailBytes(log, 600).toString('utf8').trim().split('\n').at(-1) ?? ''}`);
 }
 
-function startSupervisor({ home, env, package_dir, must_exist }: EnsureOptions, log: string): Daemon {
+function startSupervisor({ clock, home, env, package_dir, must_exist }: EnsureOptions, log: string): Daemon {
+  const how = must_exist ? ['--existing'] : ['--asked-at', String(clock.now())];
   try {
     return startDaemon({
-      command: [`${package_dir}/bin/drover`, 'up', '--foreground', ...(must_exist ? ['--existing'] : [])],
+      command: [`${package_dir}/bin/drover`, 'up', '--foreground', ...how],
       log,
       cwd: home,
       env: { ...daemonEnvironment(env), DROVER_HOME: home },

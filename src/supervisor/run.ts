@@ -3,7 +3,7 @@ import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
 import { type ConfigCache, cachedConfig } from '../session/config-cache.ts';
 import type { Deps } from '../session/deps.ts';
-import { makeHome } from '../session/home.ts';
+import { isTakenDown, makeHome, unmarkDown } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { releaseLease, takeLease } from '../store/turn.ts';
 import { probeCgroup, removeEmptyGroups } from '../sys/cgroup.ts';
@@ -26,6 +26,8 @@ export interface SupervisorOptions {
   version: string;
   /** Leave at once when there is no home, as one that was removed; else it is made. */
   must_exist?: boolean;
+  /** When a person wanted it, wall ms; null: nobody has, it is brought back. It leaves when it was taken down since. */
+  asked_at: number | null;
   log: (line: string) => void;
   /** Called once the doorbell is answered. */
   on_ready?: () => void;
@@ -54,6 +56,8 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
     );
   }
   try {
+    if (isTakenDown(home, options.asked_at)) return log('taken down before it was up');
+    unmarkDown(home);
     await serve(options, () => locked.lock.stillHeld());
   } finally {
     locked.lock.release();

@@ -33,10 +33,11 @@ export async function listen(
   if (await isAnswered(path)) {
     throw new AppError('refused', 'socket_in_use', `a living server listens at ${path}`);
   }
-  rmSync(path, { force: true });
   const handlers = new WeakMap<object, (chunk: Uint8Array) => void>();
+  let server: Bun.UnixSocketListener<undefined> | null = null;
   try {
-    const server = Bun.listen({
+    rmSync(path, { force: true });
+    const listener = Bun.listen({
       unix: path,
       socket: {
         open: (socket) => {
@@ -55,13 +56,16 @@ export async function listen(
         error: (_socket, error) => onError(error),
       },
     });
+    server = listener;
     chmodSync(path, 0o600);
     const mine = inodeAt(path) ?? 0;
     return {
       isReachable: () => inodeAt(path) === mine,
-      close: () => closeServer(server, path, mine),
+      close: () => closeServer(listener, path, mine),
     };
   } catch (error) {
+    // Another server may have taken its place away: one that nobody can reach would keep the process alive.
+    server?.stop(true);
     throw systemError(error, `listen at ${path}`);
   }
 }

@@ -3,7 +3,7 @@ import { AppError } from '../model/error.ts';
 import { homePaths } from '../model/home.ts';
 import { cachedConfig } from '../session/config-cache.ts';
 import type { Deps } from '../session/deps.ts';
-import { makeHome } from '../session/home.ts';
+import { isTakenDown, makeHome } from '../session/home.ts';
 import { openStore } from '../store/open.ts';
 import { fileExists, fileNumber } from '../sys/directory.ts';
 import { isFlocked } from '../sys/flock.ts';
@@ -58,6 +58,7 @@ export async function runWatchdog(options: WatchdogOptions): Promise<void> {
     );
   }
   try {
+    if (options.is_companion && isTakenDown(home, null)) return log('taken down before it was up');
     await serve(options, locked.lock);
   } finally {
     locked.lock.release();

@@ -55,7 +55,7 @@ test('ps shows the supervisor and the tree of every turn in flight, and what is 
   expect(turn).toMatchObject({ name: 'worker', turn: 1, started_at: expect.stringMatching(/Z$/) });
   expect(turn?.harness_pids).toHaveLength(1);
   expect(turn?.rss_bytes).toBeGreaterThan(10_000_000);
-  expect((await bench.run(['ps'])).stdout).toMatch(/worker +working +1 +\d+ +\d+ +\d+ +\d+ MB/);
+  expect((await bench.run(['ps'])).stdout).toMatch(/worker +(?:booting|working) +1 +\d+ +\d+ +\d+ +\d+ MB/);
   await bench.run(['down']);
   const orphaned = await bench.run(['ps']);
   expect(orphaned.stdout).toContain('none is up; `drover up` starts one, which adopts the turns below');

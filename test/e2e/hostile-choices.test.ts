@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { type Bench, droverBench, writeConfig } from '../support/drover.ts';
 import { counts, peek, refused, rehearse, sessionOf, untilState } from '../support/peek.ts';
 import { tempDir } from '../support/temp.ts';
+import { until } from '../support/until.ts';
 
 let bench: Bench;
 let marker: string;
@@ -114,12 +115,19 @@ test('without such a file a rehearsal needs no trust, and one that an agent plan
   expect(existsSync(marker)).toBe(false);
 }, 60_000);
 
+/** What is still at work writes mail, and a refusal is held against what is stored. */
+async function allRest(): Promise<void> {
+  const busy = "SELECT 1 FROM sessions WHERE ended_at IS NULL AND state NOT IN ('idle', 'parked')";
+  await until('everybody rests', () => peek(bench, busy).length === 0);
+}
+
 test('a repository gives no rights, and takes nothing back that the user has set (docs/adr/0007)', async () => {
   const careful = { permission_mode: 'plan', allowed_tools: ['Read'], agent: 'rehearsal' };
   const loose = { permission_mode: 'acceptEdits', allowed_tools: ['Bash', 'WebFetch'] };
   const sling = ['sling', '--harness', 'rehearsal'];
   rmSync(join(bench.repo, '.drover/rehearsal.yaml'));
   plant('.drover/config.yaml', { default_role: 'coordinator' });
+  await allRest();
   const role = await refused(bench, [...sling, 'x'], [3, 'repository_untrusted']);
   expect(role.message).toContain('the role coordinator has rights (sling, nudge, stop, merge)');
   // The person may; and a role without rights is a repository's to choose.
@@ -134,6 +142,7 @@ test('a repository gives no rights, and takes nothing back that the user has set
   expect(ran.stderr).toContain(`default_profile: your own config sets one; this one counts when ${bench.repo} is in`);
   expect(ran.stderr.match(/warning: .*default_role/g)).toHaveLength(1);
   expect(sessionOf(bench, 'kept')).toMatchObject({ role: 'scout', profile_name: 'careful' });
+  await allRest();
   const named = await refused(bench, [...sling, '--profile', 'loose', 'x'], [3, 'repository_untrusted']);
   expect(named.message).toContain('more than your own default profile careful: allowed_tools, permission_mode');
   expect(named.hint).toContain(`add ${bench.repo} to trusted_repositories`);

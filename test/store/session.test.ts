@@ -128,6 +128,7 @@ describe('finding one (E-020, CX-46)', () => {
     expect((await findSession(world.store, 's1', there)).id).toBe(other.id);
     expect((await findSession(world.store, 's1', null)).id).toBe(other.id);
     expect((await findSession(world.store, other.id.slice(6, 16), '/a')).id).toBe(other.id);
+    expect((await findSession(world.store, 's1', '/c', { desks: ['/desk', '/b'] })).id).toBe(other.id);
     const error = await findSession(world.store, 's1', '/c').catch((reason) => reason);
     expect([error.code, error.details.hint]).toEqual(['session_not_found', expect.stringContaining(other.id)]);
   });
@@ -136,22 +137,22 @@ describe('finding one (E-020, CX-46)', () => {
     const world = await testStore();
     const old = await seedSession(world, { name: 's1' });
     await stop(world, old.id);
-    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(old.id);
+    expect((await findSession(world.store, 's1', null, { ended: 'only' })).id).toBe(old.id);
     const young = await seedSession(world, { name: 's1' });
     await stop(world, young.id);
     for (const [i, { id }] of [old, young].entries()) await setTime(world, id, 1_000 + i);
     expect((await findSession(world.store, 's1', null)).id).toBe(young.id);
-    const error = await findSession(world.store, 's1', null, 'only').catch((reason) => reason);
+    const error = await findSession(world.store, 's1', null, { ended: 'only' }).catch((reason) => reason);
     expect([error.code, error.message]).toEqual(['session_ambiguous', 's1 is the name of 2 sessions that ended.']);
     expect(error.details.data.candidates.map(({ id }: { id: string }) => id)).toEqual([young.id, old.id]);
     const live = await seedSession(world, { name: 's1' });
-    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(live.id);
+    expect((await findSession(world.store, 's1', null, { ended: 'only' })).id).toBe(live.id);
     await stop(world, live.id);
     for (const recovered_from of [old.id, young.id, live.id])
       await stop(world, (await seedSession(world, { name: recovered_from.slice(6, 12), recovered_from })).id);
     const heir = await seedSession(world, { name: 's1', recovered_from: live.id });
     await stop(world, heir.id);
-    expect((await findSession(world.store, 's1', null, 'only')).id).toBe(heir.id);
+    expect((await findSession(world.store, 's1', null, { ended: 'only' })).id).toBe(heir.id);
   });
 
   test('an unknown one is not found, by its own words', async () => {

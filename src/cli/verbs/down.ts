@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import { quoted } from '../../model/shell.ts';
+import { markDown, unmarkDown } from '../../session/home.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demandPerson } from '../../session/rights.ts';
 import type { Store } from '../../store/store.ts';
@@ -38,9 +39,11 @@ async function run(context: Context): Promise<void> {
   let watchdog: number | null = null;
   // A home that still has a supervisor must not be left without a watchdog.
   const watchAgain = () => {
+    unmarkDown(context.home);
     if (watchdog !== null) startWatchdog(context);
   };
   const ended = await orElse(watchAgain, async (stop) => {
+    markDown(context.home, systemClock.now());
     // First: it would bring the supervisor back.
     watchdog = await endWatchdog(context.home);
     return endSupervisor(context.home, store, stop);

@@ -3,6 +3,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import { ring } from '../../supervisor/ensure.ts';
 import type { Context } from '../context.ts';
 import { printJson } from '../output.ts';
+import { reportError } from '../report-error.ts';
 import { examples, exitCodes, type Verb } from '../verb.ts';
 import { wake } from '../wake.ts';
 
@@ -10,6 +11,8 @@ interface Options {
   foreground?: boolean;
   /** The watchdog's: leave when the home is gone. */
   existing?: boolean;
+  /** Of the verb that starts it, wall ms. */
+  askedAt?: string;
 }
 
 export const verb: Verb = {
@@ -17,8 +20,9 @@ export const verb: Verb = {
     command
       .option('--foreground', 'stay in this terminal and log to standard error')
       .addOption(new Option('--existing').hideHelp())
+      .addOption(new Option('--asked-at <ms>').hideHelp())
       .action(async (options: Options) => {
-        if (options.foreground) return foreground(context, options.existing === true);
+        if (options.foreground) return foreground(context, options);
         await wake(await context.deps());
         const answer = JSON.parse((await ring(context.home, 'status')) ?? '{}') as { pid?: number; running?: number };
         if (context.globals.json) printJson({ pid: answer.pid ?? null, running: answer.running ?? 0 });
@@ -29,20 +33,21 @@ export const verb: Verb = {
   },
 };
 
-async function foreground(context: Context, must_exist: boolean): Promise<void> {
+async function foreground(context: Context, { existing = false, askedAt }: Options): Promise<void> {
   const [{ runSupervisor }, { systemClock }] = await Promise.all([
     import('../../supervisor/run.ts'),
     import('../../sys/clock.ts'),
   ]);
-  await runSupervisor({
+  const run = runSupervisor({
     clock: systemClock,
     home: context.home,
     env: context.env,
     package_dir: context.package_dir,
     version: manifest.version,
-    must_exist,
+    must_exist: existing,
+    asked_at: existing ? null : Number(askedAt ?? systemClock.now()),
     log: (text) => console.error(`${new Date(systemClock.now()).toISOString()} ${text}`),
   });
-  // Turns that are being ended may still hold timers; the next supervisor takes them over.
-  process.exit(0);
+  // Turns that are being ended may still hold timers, and what failed may leave handles; the next supervisor takes over.
+  process.exit(await run.then(() => 0).catch((error) => reportError(error, context)));
 }

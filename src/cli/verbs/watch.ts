@@ -3,6 +3,7 @@ import { parseDuration } from '../../model/duration.ts';
 import { AppError } from '../../model/error.ts';
 import { homePaths } from '../../model/home.ts';
 import { cachedConfig } from '../../session/config-cache.ts';
+import { unmarkDown } from '../../session/home.ts';
 import { callerOf } from '../../session/identity.ts';
 import { demand, demandPerson } from '../../session/rights.ts';
 import { ensureSupervisor, startWatchdog } from '../../supervisor/ensure.ts';
@@ -65,6 +66,8 @@ async function run(context: Context, options: Options): Promise<void> {
   if (options.once) return once(context);
   if (options.killOthers) await endWatchdog(context.home);
   if (options.background) return background(context, options.interval);
+  // A person who keeps a watchdog wants a supervisor.
+  if (!options.companion) unmarkDown(context.home);
   const { runWatchdog } = await import('../../watchdog/run.ts');
   await runWatchdog({
     clock: systemClock,
