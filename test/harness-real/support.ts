@@ -155,12 +155,17 @@ export class RealHarness {
   }
 
   async show(name: string): Promise<Shown> {
-    return this.bench.json<Record<string, unknown>>(['show', name]) as unknown as Promise<Shown>;
+    return this.bench.json<Record<string, unknown>>(this.#ofAnyRepository('show', name)) as unknown as Promise<Shown>;
+  }
+
+  /** From outside of every repository a name means whoever has it. */
+  #ofAnyRepository(verb: string, name: string): string[] {
+    return ['--project', this.bench.home, verb, name];
   }
 
   /** Waits until the session is over (or parked) and returns everything about it; fails with its log after a minute. */
   async over(name: string): Promise<Shown> {
-    const wait = this.bench.run(['wait', name, '--quiet']);
+    const wait = this.bench.run([...this.#ofAnyRepository('wait', name), '--quiet']);
     const isOver = await Promise.race([wait.then(() => true), Bun.sleep(RUN_LIMIT_MS).then(() => false)]);
     if (!isOver) throw new Error(`not over within ${RUN_LIMIT_MS} ms\n${await this.story(name)}`);
     return this.show(name);
@@ -199,7 +204,7 @@ export class RealHarness {
   }
 
   async events(name: string): Promise<LoggedEvent[]> {
-    const ran = await this.bench.run(['logs', name, '--json']);
+    const ran = await this.bench.run([...this.#ofAnyRepository('logs', name), '--json']);
     return ran.stdout
       .split('\n')
       .filter(Boolean)
