@@ -16,6 +16,7 @@ import { homePaths } from '../../src/model/home.ts';
 import { listBackups } from '../../src/session/backups.ts';
 import { MIGRATIONS } from '../../src/store/schema.ts';
 import { openWriteGate } from '../../src/sys/gate.ts';
+import { liveness } from '../../src/sys/identity.ts';
 import { type Bench, droverBench } from '../support/drover.ts';
 import { leaksOf } from '../support/leaks.ts';
 import {
@@ -101,6 +102,22 @@ testOnSmallDisk(
     expect(numbers).toHaveLength(4_000);
     expect(supervisorPid(bench)).toBe(pid);
     expect(peek(bench, 'PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
+  },
+);
+
+testOnSmallDisk(
+  'down works on a full disk: the one who took the last byte may be ours (fault 17)',
+  DISK,
+  async (disk) => {
+    const { bench } = disk;
+    await rehearse(bench, 'one', { turns: [[{ say: 'done' }]] });
+    await untilState(bench, 'one', 'completed');
+    const pid = supervisorPid(bench);
+    disk.fill();
+    const down = await bench.run(['down']);
+    expect([down.code, down.stderr]).toEqual([0, expect.stringContaining('disk_full')]);
+    expect(liveness({ pid })).toBe('dead');
+    disk.free();
   },
 );
 

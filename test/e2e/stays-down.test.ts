@@ -1,9 +1,10 @@
 import { expect, test } from 'bun:test';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFlocked } from '../../src/sys/flock.ts';
-import { droverBench } from '../support/drover.ts';
+import { DROVER, droverBench } from '../support/drover.ts';
 import { rehearse, supervisorPid, untilState } from '../support/peek.ts';
+import { until } from '../support/until.ts';
 
 test('who comes up late or by itself finds that drover was taken down; a person brings it back (ARCHITECTURE §2)', async () => {
   const bench = droverBench({ config: { watchdog: { is_enabled: false } } });
@@ -22,6 +23,14 @@ test('who comes up late or by itself finds that drover was taken down; a person 
     expect([words, late.code, late.stderr]).toEqual([words, 0, expect.stringContaining('taken down before it was up')]);
     expect([isFlocked(lock('supervisor')), isFlocked(lock('watchdog'))]).toEqual([false, false]);
   }
+  // A clock that was set back is no reason not to start for a person.
+  const future = () => writeFileSync(join(bench.drover_home, 'run/down'), `${Date.now() + 3_600_000}\n`);
+  future();
+  const own = Bun.spawn([DROVER, 'up', '--foreground'], { cwd: bench.repo, env: bench.env, stderr: 'ignore' });
+  await until('it answers', () => existsSync(join(bench.drover_home, 'run/supervisor.sock')));
+  expect((await bench.run(['down'])).code).toBe(0);
+  expect(await own.exited).toBe(0);
+  future();
   expect((await bench.run(['up'])).code).toBe(0);
   expect(supervisorPid(bench)).toBeGreaterThan(1);
   const again = await bench.run(['up', '--foreground', '--existing']);

@@ -14,7 +14,7 @@ import { killOwner } from '../../sys/pid-file.ts';
 import { onSignal } from '../../sys/signals.ts';
 import type { Context } from '../context.ts';
 import { endWatchdog } from '../end-watchdog.ts';
-import { printJson } from '../output.ts';
+import { printJson, safe } from '../output.ts';
 import { examples, type Verb } from '../verb.ts';
 
 /** For so long it is asked; then it is ended, and that takes no longer than this. */
@@ -43,7 +43,7 @@ async function run(context: Context): Promise<void> {
     if (watchdog !== null) startWatchdog(context);
   };
   const ended = await orElse(watchAgain, async (stop) => {
-    markDown(context.home, systemClock.now());
+    leaveMark(context.home);
     // First: it would bring the supervisor back.
     watchdog = await endWatchdog(context.home);
     return endSupervisor(context.home, store, stop);
@@ -51,6 +51,16 @@ async function run(context: Context): Promise<void> {
   const { was_up, killed, running } = ended;
   if (context.globals.json) printJson({ was_up, killed, running, watchdog_was_up: watchdog !== null });
   else console.log(render(ended));
+}
+
+/** On a full disk it has to end all the same: then who is slow may come up afterwards. */
+function leaveMark(home: string): void {
+  try {
+    markDown(home, systemClock.now());
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+    console.error(safe(`what comes up late will stay: ${error.message} [${error.code}]`));
+  }
 }
 
 interface Ended {

@@ -45,7 +45,8 @@ async function foreground(context: Context, { existing = false, askedAt }: Optio
     package_dir: context.package_dir,
     version: manifest.version,
     must_exist: existing,
-    asked_at: existing ? null : Number(askedAt ?? systemClock.now()),
+    // Without it a person stands before it.
+    asked_at: existing ? null : Number(askedAt ?? Number.POSITIVE_INFINITY),
     log: (text) => console.error(`${new Date(systemClock.now()).toISOString()} ${text}`),
   });
   // Turns that are being ended may still hold timers, and what failed may leave handles; the next supervisor takes over.
